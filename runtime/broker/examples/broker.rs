@@ -1,0 +1,36 @@
+//! The broker alone, for trying clients against it: `cargo run --example broker -- DIR HOST:PORT`.
+//!
+//! A third argument `page-cache` answers acks=all before the disk has the records, as Kafka does.
+//! Ctrl-C stops it in good order. Log lines go to standard error; `RUST_LOG=debug` shows more.
+
+use anyhow::{Context, Result, bail};
+use gristmill_broker::{BrokerConfig, Durability, Server};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let server = Server::start(config()?).await?;
+    println!("listening on {}", server.address());
+    tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+    server.shutdown().await
+}
+
+fn config() -> Result<BrokerConfig> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [data_dir, listen, rest @ ..] = arguments.as_slice() else {
+        bail!("usage: broker DIR HOST:PORT [page-cache]");
+    };
+    let durability = match rest.first().map(String::as_str) {
+        None => Durability::Fsync,
+        Some("page-cache") => Durability::PageCache,
+        Some(other) => bail!("`{other}` is no durability; leave it out or say page-cache"),
+    };
+    Ok(BrokerConfig {
+        data_dir: data_dir.into(),
+        listen: listen.parse().with_context(|| format!("`{listen}` is no HOST:PORT"))?,
+        durability,
+        ..BrokerConfig::default()
+    })
+}

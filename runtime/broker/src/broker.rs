@@ -1,0 +1,282 @@
+//! The broker without its network: topics, groups and producer ids in one data folder.
+//!
+//! What a handler can do for a client, a program in the same process can do by these methods.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::BrokerId;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::BrokerConfig;
+use crate::data_folder::DataFolder;
+use crate::disk::{Disk, OsDisk};
+use crate::group::{Coordinator, GroupSettings};
+use crate::lock::lock;
+use crate::log::{Flusher, FlusherConfig, Log};
+use crate::metrics::Metrics;
+use crate::producer_ids::ProducerIds;
+use crate::refusal::Refusal;
+use crate::topic::{self, CONSUMER_OFFSETS, LogSeams, NewTopic, Topic, Topics};
+use crate::topic_config::TopicConfigs;
+
+/// Our id among the brokers of the cluster; there is one.
+pub(crate) const NODE_ID: BrokerId = BrokerId(1);
+/// The epoch of every leader: leadership never moves.
+pub(crate) const LEADER_EPOCH: i32 = 0;
+
+/// A broker with its data folder open. [`crate::Server`] puts it on the network.
+#[derive(Debug)]
+pub struct Broker {
+    config: BrokerConfig,
+    folder: DataFolder,
+    clock: Arc<dyn Clock>,
+    topics: Topics,
+    groups: Coordinator,
+    producer_ids: ProducerIds,
+    metrics: Metrics,
+    repairs: Vec<String>,
+    /// Cancelled when the broker stops: long polls end then.
+    stopping: CancellationToken,
+    offsets_topic: tokio::sync::Mutex<()>,
+    /// Ends its threads when the broker goes; taken by `close` once the logs need it no more.
+    flusher: std::sync::Mutex<Option<Flusher>>,
+}
+
+impl Broker {
+    /// Opens the data folder, repairing what a hard stop left behind. Blocks.
+    pub fn open(config: BrokerConfig) -> Result<Broker> {
+        Broker::open_with(config, Arc::new(OsDisk), Arc::new(SystemClock))
+    }
+
+    pub(crate) fn open_with(
+        config: BrokerConfig,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Broker> {
+        let folder = DataFolder::open(Arc::clone(&disk), &config.data_dir)?;
+        let flusher = Flusher::start(FlusherConfig::new(config.durability))
+            .context("cannot start the threads that sync the logs")?;
+        let seams = LogSeams {
+            disk: Arc::clone(&disk),
+            clock: Arc::clone(&clock),
+            flusher: flusher.handle(),
+        };
+        let (topics, mut repairs) = Topics::open(config.clone(), seams, folder.was_clean)?;
+        let groups = Coordinator::new(GroupSettings::from(&config), Arc::clone(&clock));
+        if let Some(log) = topics.log(CONSUMER_OFFSETS, 0) {
+            repairs.extend(groups.use_log(log)?);
+        }
+        let producer_ids = ProducerIds::open(disk, &config.data_dir)?;
+        Ok(Broker {
+            config,
+            folder,
+            clock,
+            topics,
+            groups,
+            producer_ids,
+            metrics: Metrics::default(),
+            repairs,
+            stopping: CancellationToken::new(),
+            offsets_topic: tokio::sync::Mutex::new(()),
+            flusher: std::sync::Mutex::new(Some(flusher)),
+        })
+    }
+
+    /// The settings that this broker runs with.
+    pub fn config(&self) -> &BrokerConfig {
+        &self.config
+    }
+
+    /// The id of this broker's cluster; stays with the data folder.
+    pub fn cluster_id(&self) -> &str {
+        &self.folder.cluster_id
+    }
+
+    /// What the start found in disorder and did about it, in sentences.
+    pub fn repairs(&self) -> &[String] {
+        &self.repairs
+    }
+
+    /// What the broker has counted so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// All topics in the order of their names, internal ones among them.
+    pub fn topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.all()
+    }
+
+    /// The topic of that name.
+    pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.get(name)
+    }
+
+    /// The topic with that id.
+    pub fn topic_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.topics.get_by_id(id)
+    }
+
+    /// The log of one partition, to read from and append to.
+    pub fn log(&self, topic: &str, partition: i32) -> Option<Log> {
+        self.topics.log(topic, partition)
+    }
+
+    /// Creates a topic; `partitions` of `None` means the broker's default. When this returns, the
+    /// topic is on disk. Blocks.
+    pub fn create_topic(
+        &self,
+        name: &str,
+        partitions: Option<i32>,
+        configs: TopicConfigs,
+    ) -> Result<Arc<Topic>, Refusal> {
+        self.topics.create(&self.new_topic(name, partitions, configs))
+    }
+
+    pub(crate) fn new_topic(
+        &self,
+        name: &str,
+        partitions: Option<i32>,
+        configs: TopicConfigs,
+    ) -> NewTopic {
+        let partitions = partitions.unwrap_or(self.config.default_partitions);
+        NewTopic { name: name.to_owned(), partitions, configs }
+    }
+
+    /// What [`Broker::create_topic`] would answer.
+    pub(crate) fn check_topic(&self, new: &NewTopic) -> Result<(), Refusal> {
+        self.topics.check_new(new)
+    }
+
+    /// Creates a topic because a client asked for it, if the settings allow that. Blocks.
+    pub(crate) fn auto_create_topic(&self, name: &str) -> Result<Arc<Topic>, Refusal> {
+        if name == CONSUMER_OFFSETS {
+            return self.create_offsets_topic();
+        }
+        match self.create_topic(name, None, TopicConfigs::new()) {
+            Err(refusal) if refusal.error == ResponseError::TopicAlreadyExists => {
+                self.topic(name).ok_or(refusal)
+            }
+            created => created,
+        }
+    }
+
+    /// Gives a topic more partitions. Blocks.
+    pub fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), Refusal> {
+        self.topics.grow(topic, partitions)
+    }
+
+    /// What [`Broker::create_partitions`] would answer.
+    pub(crate) fn check_partitions(&self, topic: &str, partitions: i32) -> Result<(), Refusal> {
+        self.topics.check_grow(topic, partitions).map(|_| ())
+    }
+
+    /// Removes a topic, its records, and what groups have committed for it. Blocks.
+    pub fn delete_topic(&self, name: &str) -> Result<(), Refusal> {
+        if topic::is_internal(name) {
+            let message = format!("Topic '{name}' is internal and cannot be deleted.");
+            return Err(Refusal::new(ResponseError::InvalidTopicException, message));
+        }
+        self.topics.delete(name)?;
+        self.groups.topic_deleted(name);
+        Ok(())
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub(crate) fn groups(&self) -> &Coordinator {
+        &self.groups
+    }
+
+    pub(crate) fn producer_ids(&self) -> &ProducerIds {
+        &self.producer_ids
+    }
+
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    /// Makes sure that groups have a place to be written to: the offsets topic is created when the
+    /// first group comes.
+    pub(crate) async fn ready_groups(self: &Arc<Self>) -> Result<&Coordinator, ResponseError> {
+        if self.groups.has_log() {
+            return Ok(&self.groups);
+        }
+        let _one_at_a_time = self.offsets_topic.lock().await;
+        let broker = Arc::clone(self);
+        let made = tokio::task::spawn_blocking(move || broker.create_offsets_topic()).await;
+        match made {
+            Ok(Ok(_)) => Ok(&self.groups),
+            Ok(Err(refusal)) => {
+                tracing::error!(%refusal, "cannot create `{CONSUMER_OFFSETS}`");
+                Err(ResponseError::CoordinatorNotAvailable)
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot create `{CONSUMER_OFFSETS}`");
+                Err(ResponseError::CoordinatorNotAvailable)
+            }
+        }
+    }
+
+    fn create_offsets_topic(&self) -> Result<Arc<Topic>, Refusal> {
+        // The coordinator keeps the log short itself, in whole segments: hence small ones.
+        let configs = [
+            ("cleanup.policy", "compact"),
+            ("segment.bytes", "4194304"),
+            ("max.message.bytes", "104857600"),
+        ];
+        let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let topic = match self.topics.get(CONSUMER_OFFSETS) {
+            Some(topic) => topic,
+            None => self.topics.create(&NewTopic {
+                name: CONSUMER_OFFSETS.to_owned(),
+                partitions: 1,
+                configs: BTreeMap::from(configs),
+            })?,
+        };
+        let storage = |error: String| Refusal::new(ResponseError::KafkaStorageError, error);
+        let log = topic.partition(0).cloned().ok_or_else(|| storage("no partition 0".into()))?;
+        let skipped = self.groups.use_log(log).map_err(|error| storage(format!("{error:#}")))?;
+        for sentence in skipped {
+            tracing::warn!("{sentence}");
+        }
+        Ok(topic)
+    }
+
+    /// Where clients of this connection find the broker.
+    pub(crate) fn advertised(&self, reached: SocketAddr) -> (String, i32) {
+        match &self.config.advertised {
+            Some((host, port)) => (host.clone(), i32::from(*port)),
+            None => (reached.ip().to_string(), i32::from(reached.port())),
+        }
+    }
+
+    /// Applies retention to every partition and expires committed offsets. Blocks.
+    pub(crate) fn apply_retention(&self) {
+        for topic in self.topics() {
+            for (partition, log) in topic.partitions().iter().enumerate() {
+                if let Err(error) = log.apply_retention() {
+                    tracing::warn!(topic = topic.name(), partition, %error, "retention failed");
+                }
+            }
+        }
+        self.groups.expire_offsets();
+    }
+
+    /// Syncs and closes everything, and leaves word that the next start finds it in order. Blocks.
+    pub fn close(&self) -> Result<()> {
+        self.stopping.cancel();
+        self.groups.close();
+        self.topics.close()?;
+        lock(&self.flusher).take();
+        self.folder.mark_clean()
+    }
+}

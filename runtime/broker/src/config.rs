@@ -1,0 +1,97 @@
+//! Settings of a broker, with Kafka's names in the docs and Kafka's defaults unless a line says why not.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::log::Durability;
+
+/// Everything that can be set before a broker starts. Topics override some of it for themselves.
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    /// The folder of all topics. Created when absent; one broker at a time.
+    pub data_dir: PathBuf,
+    /// Where to listen. Port 0 lets the system choose; [`crate::Server::address`] says which.
+    pub listen: SocketAddr,
+    /// Host and port that clients are told. None: the address under which each reached us.
+    pub advertised: Option<(String, u16)>,
+    /// When a write with acks=all is answered: after it is on disk (default), or after it is in the
+    /// page cache, as Kafka does.
+    pub durability: Durability,
+    /// Partitions of a topic for which nobody says a number (`num.partitions`, 1).
+    pub default_partitions: i32,
+    /// Create unknown topics when a client asks for them (`auto.create.topics.enable`, true).
+    pub auto_create_topics: bool,
+    /// Accept a replication factor above 1, and keep one replica all the same (false: refused).
+    pub accept_any_replication_factor: bool,
+    /// Largest record batch in bytes (`message.max.bytes`, 1,048,588).
+    pub message_bytes_max: u32,
+    /// Largest segment in bytes (`log.segment.bytes`, 1 GiB).
+    pub segment_bytes_max: u64,
+    /// How long records are kept, in ms (`log.retention.ms`, 7 days). -1: for ever.
+    pub retention_ms: i64,
+    /// Bytes kept per partition (`log.retention.bytes`, -1: no limit).
+    pub retention_bytes: i64,
+    /// How often retention is applied, in ms (`log.retention.check.interval.ms`, 5 minutes).
+    pub retention_check_ms: u64,
+    /// Largest request in bytes (`socket.request.max.bytes`, 100 MiB).
+    pub request_bytes_max: usize,
+    /// Largest answer to one fetch in bytes (`fetch.max.bytes`, 55 MiB).
+    pub fetch_bytes_max: usize,
+    /// Connections at one time (`max.connections`; Kafka has no limit, we have 4,096).
+    pub connections_max: usize,
+    /// A connection without a request for that long is closed, in ms (`connections.max.idle.ms`,
+    /// 10 minutes).
+    pub idle_ms_max: u64,
+    /// Partitions of all topics together. Each costs two open files.
+    pub partitions_max: usize,
+    /// How long a new group waits for more members, in ms (`group.initial.rebalance.delay.ms`).
+    /// 0 as in Kafka's quick-start configuration, where 3,000 is the default in the code.
+    pub group_initial_rebalance_delay_ms: i64,
+    /// Shortest session time-out that a member may ask for, in ms
+    /// (`group.min.session.timeout.ms`, 6,000).
+    pub group_session_timeout_ms_min: i32,
+    /// Longest session time-out that a member may ask for, in ms
+    /// (`group.max.session.timeout.ms`, 30 minutes).
+    pub group_session_timeout_ms_max: i32,
+    /// Members of one group (`group.max.size`; Kafka has no limit, we have 10,000).
+    pub group_members_max: usize,
+    /// Committed offsets of an empty group are kept that long, in ms
+    /// (`offsets.retention.minutes`, 7 days).
+    pub offsets_retention_ms: i64,
+    /// Longest text that goes with a committed offset, in bytes
+    /// (`offset.metadata.max.bytes`, 4,096).
+    pub offset_metadata_bytes_max: usize,
+    /// How long a shutdown waits for answers on their way, in ms.
+    pub drain_ms_max: u64,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        BrokerConfig {
+            data_dir: PathBuf::from("broker-data"),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9092)),
+            advertised: None,
+            durability: Durability::Fsync,
+            default_partitions: 1,
+            auto_create_topics: true,
+            accept_any_replication_factor: false,
+            message_bytes_max: 1_048_588,
+            segment_bytes_max: 1 << 30,
+            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            retention_bytes: -1,
+            retention_check_ms: 5 * 60 * 1000,
+            request_bytes_max: 100 << 20,
+            fetch_bytes_max: 55 << 20,
+            connections_max: 4096,
+            idle_ms_max: 10 * 60 * 1000,
+            partitions_max: 20_000,
+            group_initial_rebalance_delay_ms: 0,
+            group_session_timeout_ms_min: 6_000,
+            group_session_timeout_ms_max: 30 * 60 * 1000,
+            group_members_max: 10_000,
+            offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
+            offset_metadata_bytes_max: 4096,
+            drain_ms_max: 5_000,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! One client connection: requests in, answers out in the same order.
+//!
+//! ```text
+//!   bytes ─▶ frame ─▶ dispatch ─▶ answers under way ─▶ bytes
+//!            (size     (what a     (waits beside one another,
+//!             checked)  request     sent in the order of the
+//!                       does)       requests)
+//! ```
+//!
+//! Unlike Kafka, the next request is begun while earlier answers are under way: producers that send
+//! several requests without waiting thus share one sync of the disk.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::{Buf, Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::broker::Broker;
+use crate::handlers::{self, Answer, LaterAnswer};
+use crate::reply::Reply;
+use crate::session::Session;
+
+/// Answers under way on one connection; beyond that no request is read. Clients keep 5 to 1,000 in
+/// flight.
+const UNDER_WAY_MAX: usize = 64;
+/// Bytes of room made for reading at a time. A frame that claims to be larger gets more room only
+/// as its bytes arrive.
+const READ_BYTES: usize = 64 << 10;
+/// Size of a frame's size.
+const SIZE_BYTES: usize = 4;
+
+/// A connection and the requests on it.
+pub(crate) struct Connection {
+    broker: Arc<Broker>,
+    stream: TcpStream,
+    session: Session,
+    incoming: BytesMut,
+    under_way: FuturesOrdered<LaterAnswer>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        broker: Arc<Broker>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> std::io::Result<Connection> {
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        let session = Session { peer, local, client_id: String::new(), version: 0 };
+        let incoming = BytesMut::new();
+        Ok(Connection { broker, stream, session, incoming, under_way: FuturesOrdered::new() })
+    }
+
+    /// Serves until the client goes, misbehaves or is idle for too long, or the broker stops.
+    pub(crate) async fn run(mut self) {
+        let outcome = self.serve().await;
+        let Err(error) = outcome else { return };
+        if error.root_cause().is::<std::io::Error>() {
+            let error = format!("{error:#}");
+            tracing::debug!(peer = %self.session.peer, error, "connection lost");
+            return;
+        }
+        self.broker.metrics().connections_refused.add(1);
+        let client = self.session.client_id.as_str();
+        let error = format!("{error:#}");
+        tracing::warn!(peer = %self.session.peer, client, error, "connection closed");
+    }
+
+    async fn serve(&mut self) -> Result<()> {
+        let broker = Arc::clone(&self.broker);
+        let idle_max = Duration::from_millis(broker.config().idle_ms_max);
+        while !broker.stopping().is_cancelled() {
+            if self.under_way.len() < UNDER_WAY_MAX {
+                if let Some(frame) = self.next_frame()? {
+                    self.begin(frame).await?;
+                    continue;
+                }
+            }
+            let may_read = self.under_way.len() < UNDER_WAY_MAX;
+            let idle = self.under_way.is_empty();
+            tokio::select! {
+                answer = self.under_way.next(), if !idle => {
+                    if let Some(Some(reply)) = answer.transpose()? {
+                        self.send(reply).await?;
+                    }
+                }
+                read = timeout(idle_max, self.stream.read_buf(&mut self.incoming)), if may_read => {
+                    match read {
+                        Ok(read) => {
+                            if read.context("cannot read a request")? == 0 {
+                                return Ok(());
+                            }
+                        }
+                        Err(_) if idle => return Ok(()),
+                        Err(_) => {}
+                    }
+                }
+                () = broker.stopping().cancelled() => {}
+            }
+        }
+        self.drain().await
+    }
+
+    /// Sends what is under way and reads no more.
+    async fn drain(&mut self) -> Result<()> {
+        while let Some(answer) = self.under_way.next().await {
+            if let Some(reply) = answer? {
+                self.send(reply).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self, frame: Bytes) -> Result<()> {
+        let metrics = self.broker.metrics();
+        metrics.requests.add(1);
+        metrics.request_bytes.add((frame.len() + SIZE_BYTES) as u64);
+        match handlers::dispatch(&self.broker, &mut self.session, frame)? {
+            Answer::Now(reply) if self.under_way.is_empty() => self.send(reply).await?,
+            Answer::Now(reply) => {
+                self.under_way.push_back(Box::pin(async move { Ok(Some(reply)) }));
+            }
+            Answer::Later(answer) => self.under_way.push_back(answer),
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, mut reply: Reply) -> Result<()> {
+        self.broker.metrics().response_bytes.add(reply.remaining() as u64);
+        self.stream.write_all_buf(&mut reply).await.context("cannot send an answer")
+    }
+
+    /// The next whole frame without its size, if it has arrived; else makes room for more bytes.
+    fn next_frame(&mut self) -> Result<Option<Bytes>> {
+        let mut missing = READ_BYTES;
+        if let Some(mut size) = self.incoming.get(..SIZE_BYTES) {
+            let size = size.get_i32();
+            let size_max = self.broker.config().request_bytes_max;
+            let Some(size) = usize::try_from(size).ok().filter(|size| *size <= size_max) else {
+                bail!("a request of {size} bytes, at most {size_max} are allowed");
+            };
+            let whole = SIZE_BYTES + size;
+            if self.incoming.len() >= whole {
+                self.incoming.advance(SIZE_BYTES);
+                return Ok(Some(self.incoming.split_to(size).freeze()));
+            }
+            missing = whole - self.incoming.len();
+        }
+        // Doubling: a frame is moved a few times at most, and costs no more than has arrived.
+        let room = missing.min(self.incoming.len().max(READ_BYTES));
+        self.incoming.reserve(room);
+        Ok(None)
+    }
+}

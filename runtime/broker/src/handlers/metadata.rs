@@ -1,0 +1,131 @@
+//! Metadata (api code 3, v0-v12): brokers, topics and who leads their partitions.
+//!
+//! - There is one broker; it leads every partition, and its address is the one that the client
+//!   reached, unless another is advertised.
+//! - An unknown topic is created with the broker's defaults if both the broker's settings and the
+//!   request (v4+) allow it, and it is in this very answer; Kafka lets clients ask again.
+//! - Topics can be asked for by id (v10+; usable from v12).
+//! - Left out: v13 (a top-level error, KIP-1102).
+
+use std::sync::Arc;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use crate::broker::{Broker, LEADER_EPOCH, NODE_ID};
+use crate::session::Session;
+use crate::topic::{self, Topic};
+
+/// Everything a client may do with a topic, as bits of `AclOperation`: there is no authorization.
+const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+/// Everything a client may do with the cluster.
+const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+
+pub(super) async fn handle(
+    broker: Arc<Broker>,
+    session: Session,
+    request: MetadataRequest,
+) -> MetadataResponse {
+    let version = session.version;
+    // In version 0 an empty list asks for all topics, later null does.
+    let asked = request.topics.filter(|topics| version > 0 || !topics.is_empty());
+    let may_create = request.allow_auto_topic_creation && broker.config().auto_create_topics;
+    let mut topics = Vec::new();
+    match asked {
+        None => topics.extend(broker.topics().iter().map(|topic| described(topic))),
+        Some(asked) => {
+            for topic in asked {
+                topics.push(one_topic(&broker, topic, may_create, version).await);
+            }
+        }
+    }
+    if request.include_topic_authorized_operations {
+        for topic in &mut topics {
+            topic.topic_authorized_operations = TOPIC_OPERATIONS;
+        }
+    }
+    let (host, port) = broker.advertised(session.local);
+    let us = MetadataResponseBroker::default()
+        .with_node_id(NODE_ID)
+        .with_host(StrBytes::from_string(host))
+        .with_port(port);
+    let mut response = MetadataResponse::default()
+        .with_brokers(vec![us])
+        .with_cluster_id(Some(StrBytes::from_string(broker.cluster_id().to_owned())))
+        .with_controller_id(NODE_ID)
+        .with_topics(topics);
+    if request.include_cluster_authorized_operations && (8..=10).contains(&version) {
+        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+    }
+    response
+}
+
+async fn one_topic(
+    broker: &Arc<Broker>,
+    asked: MetadataRequestTopic,
+    may_create: bool,
+    version: i16,
+) -> MetadataResponseTopic {
+    let Some(name) = asked.name.filter(|_| asked.topic_id.is_nil() || version < 10) else {
+        return match broker.topic_by_id(asked.topic_id) {
+            Some(topic) => described(&topic),
+            None => MetadataResponseTopic::default()
+                .with_error_code(ResponseError::UnknownTopicId.code())
+                .with_name((version < 12).then(TopicName::default))
+                .with_topic_id(asked.topic_id),
+        };
+    };
+    match find_or_create(broker, &name, may_create).await {
+        Ok(topic) => described(&topic),
+        Err(error) => MetadataResponseTopic::default()
+            .with_error_code(error.code())
+            .with_is_internal(topic::is_internal(&name))
+            .with_name(Some(name)),
+    }
+}
+
+async fn find_or_create(
+    broker: &Arc<Broker>,
+    name: &TopicName,
+    may_create: bool,
+) -> Result<Arc<Topic>, ResponseError> {
+    if let Some(topic) = broker.topic(name) {
+        return Ok(topic);
+    }
+    topic::check_name(name).map_err(|refusal| refusal.error)?;
+    if !may_create {
+        return Err(ResponseError::UnknownTopicOrPartition);
+    }
+    let creating = Arc::clone(broker);
+    let name = name.to_string();
+    let created = tokio::task::spawn_blocking(move || creating.auto_create_topic(&name)).await;
+    let created = created.map_err(|_| ResponseError::UnknownServerError)?;
+    created.map_err(|refusal| {
+        tracing::warn!(%refusal, "cannot create a topic that a client asked for");
+        match refusal.error {
+            ResponseError::InvalidTopicException => ResponseError::InvalidTopicException,
+            _ => ResponseError::UnknownTopicOrPartition,
+        }
+    })
+}
+
+fn described(topic: &Topic) -> MetadataResponseTopic {
+    let partition = |(index, _)| {
+        MetadataResponsePartition::default()
+            .with_partition_index(index as i32)
+            .with_leader_id(NODE_ID)
+            .with_leader_epoch(LEADER_EPOCH)
+            .with_replica_nodes(vec![NODE_ID])
+            .with_isr_nodes(vec![NODE_ID])
+    };
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(StrBytes::from_string(topic.name().to_owned()))))
+        .with_topic_id(topic.id())
+        .with_is_internal(topic.is_internal())
+        .with_partitions(topic.partitions().iter().enumerate().map(partition).collect())
+}

@@ -1,0 +1,167 @@
+//! Produce (api code 0, v3-v12): appends record batches to partitions.
+//!
+//! - Record batches of format 2 only, stored as they came; see `log/` for what is checked.
+//! - acks=0: no answer; an error closes the connection. acks=1: answered after the write to the page
+//!   cache. acks=all: answered when the records are durable, for many requests at once.
+//! - Offered from version 0 for old librdkafka (see the table), but versions 0 to 2 aren't spoken.
+//! - Left out: transactions (INVALID_TXN_STATE); v13 (topic ids, KIP-516).
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
+
+use super::Acknowledged;
+use crate::broker::Broker;
+use crate::log::Log;
+use crate::log::record_batch::Header;
+use crate::refusal::Refusal;
+use crate::session::Session;
+use crate::topic::Topic;
+
+/// Records that wait to become durable, and the place of their answer.
+struct Waiting {
+    topic: usize,
+    partition: usize,
+    log: Log,
+    end_offset: i64,
+}
+
+/// Appends at once, in the order of the requests; the future waits for durability.
+pub(super) fn handle(
+    broker: Arc<Broker>,
+    session: Session,
+    request: ProduceRequest,
+) -> impl Future<Output = Acknowledged<ProduceResponse>> + Send + 'static {
+    let acks = request.acks;
+    let mut waiting = Vec::new();
+    let mut answers = Vec::with_capacity(request.topic_data.len());
+    for topic in &request.topic_data {
+        answers.push(append_topic(&broker, &request, topic, answers.len(), &mut waiting));
+    }
+    async move {
+        let mut response = ProduceResponse::default().with_responses(answers);
+        if acks == -1 {
+            wait_until_durable(waiting, &mut response).await;
+        }
+        log_errors(&broker, &session, &response);
+        Acknowledged(match acks {
+            0 => close_on_error(&response),
+            _ => Ok(Some(response)),
+        })
+    }
+}
+
+fn append_topic(
+    broker: &Broker,
+    request: &ProduceRequest,
+    data: &TopicProduceData,
+    place: usize,
+    waiting: &mut Vec<Waiting>,
+) -> TopicProduceResponse {
+    let topic = broker.topic(&data.name);
+    let mut answers = Vec::with_capacity(data.partition_data.len());
+    for asked in &data.partition_data {
+        let appended = append_partition(broker, request, topic.as_deref(), asked);
+        let answer = PartitionProduceResponse::default().with_index(asked.index);
+        answers.push(match appended {
+            Ok((answer, log, end_offset)) => {
+                waiting.push(Waiting { topic: place, partition: answers.len(), log, end_offset });
+                answer
+            }
+            Err(refusal) => refused(answer, &refusal),
+        });
+    }
+    TopicProduceResponse::default().with_name(data.name.clone()).with_partition_responses(answers)
+}
+
+fn append_partition(
+    broker: &Broker,
+    request: &ProduceRequest,
+    topic: Option<&Topic>,
+    asked: &PartitionProduceData,
+) -> Result<(PartitionProduceResponse, Log, i64), Refusal> {
+    let refuse = |error, message: &str| Err(Refusal::new(error, message));
+    if !(-1..=1).contains(&request.acks) {
+        return refuse(ResponseError::InvalidRequiredAcks, "acks must be 0, 1 or -1");
+    }
+    let Some(topic) = topic else {
+        return refuse(ResponseError::UnknownTopicOrPartition, "no such topic");
+    };
+    if topic.is_internal() {
+        return refuse(ResponseError::InvalidTopicException, "the topic belongs to the broker");
+    }
+    let Some(log) = topic.partition(asked.index) else {
+        return refuse(ResponseError::UnknownTopicOrPartition, "no such partition");
+    };
+    let records = asked.records.clone().unwrap_or_default();
+    if records.is_empty() {
+        return refuse(ResponseError::InvalidRecord, "a produce request without records");
+    }
+    let transactional = Header::parse(&records).is_ok_and(|header| header.is_transactional());
+    if transactional || request.transactional_id.is_some() {
+        return refuse(ResponseError::InvalidTxnState, "no transaction is open");
+    }
+    let bytes = records.len() as u64;
+    let appended = log
+        .append(records)
+        .map_err(|error| Refusal::new(error.kafka_error(), error.to_string()))?;
+    broker.metrics().produced_bytes.add(bytes);
+    let answer = PartitionProduceResponse::default()
+        .with_index(asked.index)
+        .with_base_offset(appended.first_offset)
+        .with_log_append_time_ms(appended.log_append_time_ms)
+        .with_log_start_offset(appended.log_start_offset);
+    Ok((answer, log.clone(), appended.end_offset))
+}
+
+fn refused(answer: PartitionProduceResponse, refusal: &Refusal) -> PartitionProduceResponse {
+    answer
+        .with_error_code(refusal.error.code())
+        .with_base_offset(-1)
+        .with_log_append_time_ms(-1)
+        .with_log_start_offset(-1)
+        .with_error_message(refusal.text())
+}
+
+async fn wait_until_durable(waiting: Vec<Waiting>, response: &mut ProduceResponse) {
+    let outcomes = join_all(waiting.into_iter().map(|it| async move {
+        let outcome = it.log.durable(it.end_offset).await;
+        (it.topic, it.partition, outcome)
+    }));
+    for (topic, partition, outcome) in outcomes.await {
+        if let Err(error) = outcome {
+            let answer = &mut response.responses[topic].partition_responses[partition];
+            let refusal = Refusal::new(error.kafka_error(), error.to_string());
+            *answer = refused(std::mem::take(answer), &refusal);
+        }
+    }
+}
+
+/// The answer has no errors that a client of acks=0 would have to know.
+fn close_on_error(response: &ProduceResponse) -> anyhow::Result<Option<ProduceResponse>> {
+    match first_error(response) {
+        None => Ok(None),
+        Some(why) => anyhow::bail!("acks=0 and an error: {why}"),
+    }
+}
+
+fn first_error(response: &ProduceResponse) -> Option<String> {
+    let mut answers = response.responses.iter().flat_map(|topic| {
+        topic.partition_responses.iter().map(move |partition| (topic, partition))
+    });
+    let (topic, partition) = answers.find(|(_, partition)| partition.error_code != 0)?;
+    let message = partition.error_message.as_ref().map_or("", StrBytes::as_str);
+    Some(format!("{}-{}: {message}", topic.name.as_str(), partition.index))
+}
+
+fn log_errors(broker: &Broker, session: &Session, response: &ProduceResponse) {
+    if let Some(why) = first_error(response) {
+        broker.metrics().produce_errors.add(1);
+        tracing::info!(client = session.client_id, peer = %session.peer, "not appended: {why}");
+    }
+}

@@ -1,0 +1,44 @@
+//! The built-in broker: Kafka's protocol over a durable log.
+//!
+//! The path of a request: [`Server`] accepts a connection, `connection` cuts frames out of it,
+//! `handlers` has one file for each kind of request, and these act on topics (`topic`, `log`) and
+//! groups (`group`). All file access goes through `disk`, all time through `clock`.
+//!
+//! ```no_run
+//! # async fn run() -> anyhow::Result<()> {
+//! use gristmill_broker::{BrokerConfig, Server};
+//! let server = Server::start(BrokerConfig::default()).await?;
+//! println!("listening on {}", server.address());
+//! server.shutdown().await
+//! # }
+//! ```
+
+mod server;
+mod config;
+mod connection;
+mod session;
+mod reply;
+mod request_shape;
+mod handlers;
+mod broker;
+mod data_folder;
+mod group;
+mod producer_ids;
+mod topic;
+mod topic_config;
+mod refusal;
+mod metrics;
+pub mod partitioner;
+pub mod log;
+pub mod clock;
+pub mod disk;
+mod lock;
+
+pub use broker::Broker;
+pub use config::BrokerConfig;
+pub use log::{Durability, Log};
+pub use metrics::{Counter, Metrics};
+pub use refusal::Refusal;
+pub use server::Server;
+pub use topic::{CONSUMER_OFFSETS, TRANSACTION_STATE, Topic};
+pub use topic_config::TopicConfigs;

@@ -1,0 +1,148 @@
+//! The records inside a record batch. Only what has to look inside uses this: look-ups by time, markers, topics that
+//! are compacted. The way in and the way out of ordinary records does not.
+//!
+//! ```text
+//! a record: length varint | attributes i8 | timestampDelta varlong | offsetDelta varint
+//!           keyLength varint (-1: null) | key | valueLength varint (-1: null) | value | headers
+//! ```
+//! All varints are zigzag encoded.
+
+use std::borrow::Cow;
+
+use super::compression;
+use super::producer_state::Marker;
+use super::record_batch::{HEADER_BYTES, Header};
+
+/// The key of a control record: version i16, then 0 for abort or 1 for commit.
+const CONTROL_ABORT: i16 = 0;
+const CONTROL_COMMIT: i16 = 1;
+
+/// One record, borrowed from the decompressed bytes. Headers are not decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordView<'a> {
+    pub offset_delta: i32,
+    pub timestamp_delta_ms: i64,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+}
+
+/// Why records cannot be read although the batch's checksum holds: the producer wrote nonsense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecodable(pub &'static str);
+
+impl std::fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "records cannot be decoded: {}", self.0)
+    }
+}
+
+/// The records of `batch`, decompressed where needed; at most [`compression::DECOMPRESSED_BYTES_MAX`].
+pub fn payload<'a>(header: &Header, batch: &'a [u8]) -> Result<Cow<'a, [u8]>, Undecodable> {
+    let stored = batch.get(HEADER_BYTES..header.size_bytes).ok_or(Undecodable("cut off"))?;
+    let codec = header.codec().map_err(|_| Undecodable("unknown compression"))?;
+    compression::decompress(codec, stored)
+}
+
+/// Walks over a payload. Ends after the first error.
+pub fn iter(payload: &[u8]) -> impl Iterator<Item = Result<RecordView<'_>, Undecodable>> {
+    let mut rest = payload;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let record = next(&mut rest);
+        if record.is_err() {
+            rest = &[];
+        }
+        Some(record)
+    })
+}
+
+fn next<'a>(rest: &mut &'a [u8]) -> Result<RecordView<'a>, Undecodable> {
+    let len = varint(rest)?;
+    let mut record = take(rest, len)?;
+    take(&mut record, 1)?; // attributes, unused so far
+    let timestamp_delta_ms = varint(&mut record)?;
+    let offset_delta =
+        i32::try_from(varint(&mut record)?).map_err(|_| Undecodable("offset delta"))?;
+    let key = nullable(&mut record)?;
+    let value = nullable(&mut record)?;
+    Ok(RecordView { offset_delta, timestamp_delta_ms, key, value })
+}
+
+fn nullable<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Undecodable> {
+    match varint(rest)? {
+        -1 => Ok(None),
+        len => take(rest, len).map(Some),
+    }
+}
+
+fn take<'a>(rest: &mut &'a [u8], len: i64) -> Result<&'a [u8], Undecodable> {
+    let len = usize::try_from(len).map_err(|_| Undecodable("negative length"))?;
+    let (taken, behind) = rest.split_at_checked(len).ok_or(Undecodable("length past the end"))?;
+    *rest = behind;
+    Ok(taken)
+}
+
+/// A zigzag varint of up to 64 bits.
+fn varint(rest: &mut &[u8]) -> Result<i64, Undecodable> {
+    let mut raw = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, behind) = rest.split_first().ok_or(Undecodable("cut off"))?;
+        *rest = behind;
+        raw |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok((raw >> 1) as i64 ^ -((raw & 1) as i64));
+        }
+    }
+    Err(Undecodable("varint of more than 10 bytes"))
+}
+
+/// What a control batch says. `Ok(None)`: a control record of another kind than commit or abort.
+pub(super) fn marker(header: &Header, batch: &[u8]) -> Result<Option<Marker>, Undecodable> {
+    let payload = payload(header, batch)?;
+    let record = iter(&payload).next().ok_or(Undecodable("control batch without a record"))??;
+    let key = record.key.ok_or(Undecodable("control record without a key"))?;
+    let kind = match key {
+        [_, _, high, low, ..] => i16::from_be_bytes([*high, *low]),
+        _ => return Err(Undecodable("control key of less than 4 bytes")),
+    };
+    if kind != CONTROL_ABORT && kind != CONTROL_COMMIT {
+        return Ok(None);
+    }
+    let coordinator_epoch = match record.value {
+        Some([_, _, a, b, c, d, ..]) => i32::from_be_bytes([*a, *b, *c, *d]),
+        _ => return Err(Undecodable("marker without a coordinator epoch")),
+    };
+    Ok(Some(Marker { aborted: kind == CONTROL_ABORT, coordinator_epoch }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn varints_read_as_the_protocol_writes_them() {
+        for (bytes, number) in [
+            (&[0x00][..], 0),
+            (&[0x01], -1),
+            (&[0x02], 1),
+            (&[0x7f], -64),
+            (&[0x80, 0x01], 64),
+            (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], i64::MIN),
+        ] {
+            assert_eq!(varint(&mut &bytes[..]).unwrap(), number);
+        }
+        assert!(varint(&mut &[0xffu8; 11][..]).is_err());
+        assert!(varint(&mut &[0x80u8][..]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_payloads_end_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(iter(&bytes).count() <= bytes.len());
+        }
+    }
+}

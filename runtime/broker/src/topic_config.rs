@@ -1,0 +1,270 @@
+//! The settings of a topic: names, types and limits as in Kafka, and what they mean for its logs.
+//!
+//! Settings that a single broker has no use for (replica throttles, remote storage, …) are accepted
+//! where Kafka accepts them, kept and described, and change nothing; `effective` says which do.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::ResponseError;
+
+use crate::config::BrokerConfig;
+use crate::log::{LogConfig, TimestampType};
+use crate::refusal::Refusal;
+
+/// What a topic was given at creation or since; absent settings follow the broker.
+pub type TopicConfigs = BTreeMap<String, String>;
+
+/// One setting that a topic can have.
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    /// The value without any configuration of topic or broker.
+    default: &'static str,
+    pub(crate) kind: Kind,
+    /// What it does, for `DescribeConfigs`.
+    pub(crate) documentation: &'static str,
+}
+
+/// The type of a value, and which values are allowed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    Boolean,
+    /// 32 bits, from the given minimum.
+    Int(i64),
+    /// 64 bits, from the given minimum.
+    Long(i64),
+    /// A number from 0 to 1.
+    Ratio,
+    Choice(&'static [&'static str]),
+    /// Names joined by commas.
+    List(&'static [&'static str]),
+}
+
+impl Kind {
+    /// Kafka's number of the type in `DescribeConfigs` answers (`ConfigType`).
+    pub(crate) fn code(self) -> i8 {
+        match self {
+            Kind::Boolean => 1,
+            Kind::Choice(_) => 2,
+            Kind::Int(_) => 3,
+            Kind::Long(_) => 5,
+            Kind::Ratio => 6,
+            Kind::List(_) => 7,
+        }
+    }
+}
+
+const fn setting(
+    name: &'static str,
+    default: &'static str,
+    kind: Kind,
+    documentation: &'static str,
+) -> Setting {
+    Setting { name, default, kind, documentation }
+}
+
+const LONG_MAX: &str = "9223372036854775807";
+
+/// Every setting, by name. Defaults are those of Apache Kafka 3.9.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting(
+        "cleanup.policy",
+        "delete",
+        Kind::List(&["delete", "compact"]),
+        "what happens to old records: delete, compact, or both",
+    ),
+    setting(
+        "compression.type",
+        "producer",
+        Kind::Choice(&["producer"]),
+        "producer: records are stored as the producer compressed them",
+    ),
+    setting(
+        "delete.retention.ms",
+        "86400000",
+        Kind::Long(0),
+        "how long a compacted topic keeps the removal of a key",
+    ),
+    setting("file.delete.delay.ms", "60000", Kind::Long(0), "no effect: files go at once"),
+    setting("flush.messages", LONG_MAX, Kind::Long(1), "no effect: see the broker's durability"),
+    setting("flush.ms", LONG_MAX, Kind::Long(0), "no effect: see the broker's durability"),
+    setting("index.interval.bytes", "4096", Kind::Int(0), "bytes of log per index entry"),
+    setting("max.compaction.lag.ms", LONG_MAX, Kind::Long(1), "no effect yet"),
+    setting("max.message.bytes", "1048588", Kind::Int(0), "largest record batch in bytes"),
+    setting("message.downconversion.enable", "true", Kind::Boolean, "no effect"),
+    setting(
+        "message.timestamp.after.max.ms",
+        LONG_MAX,
+        Kind::Long(0),
+        "how far a record's time may lie ahead of the broker's",
+    ),
+    setting(
+        "message.timestamp.before.max.ms",
+        LONG_MAX,
+        Kind::Long(0),
+        "how far a record's time may lie behind the broker's",
+    ),
+    setting(
+        "message.timestamp.type",
+        "CreateTime",
+        Kind::Choice(&["CreateTime", "LogAppendTime"]),
+        "whether records keep the producer's time or get the broker's",
+    ),
+    setting("min.cleanable.dirty.ratio", "0.5", Kind::Ratio, "no effect yet"),
+    setting("min.compaction.lag.ms", "0", Kind::Long(0), "no effect yet"),
+    setting("min.insync.replicas", "1", Kind::Int(1), "no effect: there is one replica"),
+    setting("preallocate", "false", Kind::Boolean, "no effect"),
+    setting("retention.bytes", "-1", Kind::Long(-1), "bytes kept per partition, -1: no limit"),
+    setting("retention.ms", "604800000", Kind::Long(-1), "how long records are kept, -1: ever"),
+    setting("segment.bytes", "1073741824", Kind::Int(14), "largest segment in bytes"),
+    setting("segment.index.bytes", "10485760", Kind::Int(4), "no effect: indexes grow as needed"),
+    setting("segment.jitter.ms", "0", Kind::Long(0), "no effect"),
+    setting("segment.ms", "604800000", Kind::Long(1), "a segment is closed after that time"),
+    setting("unclean.leader.election.enable", "false", Kind::Boolean, "no effect"),
+];
+
+/// The setting of that name.
+pub(crate) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// INVALID_CONFIG with the reason, for the first name or value that is wrong.
+pub(crate) fn check(configs: &TopicConfigs) -> Result<(), Refusal> {
+    for (name, value) in configs {
+        let refuse = |why: String| Refusal::new(ResponseError::InvalidConfig, why);
+        let setting =
+            find(name).ok_or_else(|| refuse(format!("Unknown topic config name: {name}")))?;
+        if let Err(why) = check_value(setting.kind, value) {
+            return Err(refuse(format!("Invalid value {value} for configuration {name}: {why}")));
+        }
+    }
+    Ok(())
+}
+
+fn check_value(kind: Kind, value: &str) -> Result<(), String> {
+    let whole = |minimum: i64, maximum: i64| match value.trim().parse::<i64>() {
+        Ok(number) if (minimum..=maximum).contains(&number) => Ok(()),
+        Ok(_) => Err(format!("Value must be from {minimum} to {maximum}")),
+        Err(_) => Err("Not a number".to_owned()),
+    };
+    match kind {
+        Kind::Boolean if matches!(value, "true" | "false") => Ok(()),
+        Kind::Boolean => Err("Expected value to be either true or false".to_owned()),
+        Kind::Int(minimum) => whole(minimum, i32::MAX.into()),
+        Kind::Long(minimum) => whole(minimum, i64::MAX),
+        Kind::Ratio => match value.trim().parse::<f64>() {
+            Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(()),
+            _ => Err("Value must be from 0 to 1".to_owned()),
+        },
+        Kind::Choice(names) if names.contains(&value) => Ok(()),
+        Kind::List(names) if value.split(',').all(|name| names.contains(&name.trim())) => Ok(()),
+        Kind::Choice(names) | Kind::List(names) => {
+            Err(format!("String must be one of: {}", names.join(", ")))
+        }
+    }
+}
+
+/// The value that holds for a topic, and whether the topic itself set it.
+pub(crate) fn effective(
+    setting: &Setting,
+    configs: &TopicConfigs,
+    broker: &BrokerConfig,
+) -> (String, bool) {
+    match configs.get(setting.name) {
+        Some(value) => (value.clone(), true),
+        None => (broker_default(setting, broker), false),
+    }
+}
+
+/// What the broker gives to topics that say nothing.
+fn broker_default(setting: &Setting, broker: &BrokerConfig) -> String {
+    match setting.name {
+        "max.message.bytes" => broker.message_bytes_max.to_string(),
+        "retention.ms" => broker.retention_ms.to_string(),
+        "retention.bytes" => broker.retention_bytes.to_string(),
+        "segment.bytes" => broker.segment_bytes_max.to_string(),
+        _ => setting.default.to_owned(),
+    }
+}
+
+/// What these settings mean for the logs of the topic. Values that [`check`] would refuse count as
+/// absent: a topic must open even if its file was edited by hand.
+pub(crate) fn log_config(configs: &TopicConfigs, broker: &BrokerConfig) -> LogConfig {
+    let text = |name: &str| {
+        find(name).map(|setting| effective(setting, configs, broker).0).unwrap_or_default()
+    };
+    let number = |name: &str| {
+        let own = text(name).trim().parse::<i64>().ok();
+        own.or_else(|| find(name)?.default.parse().ok()).unwrap_or(0)
+    };
+    let size = |name: &str| u32::try_from(number(name)).unwrap_or(u32::MAX);
+    let policy = text("cleanup.policy");
+    let has_policy = |wanted: &str| policy.split(',').any(|name| name.trim() == wanted);
+    LogConfig {
+        segment_bytes_max: size("segment.bytes").into(),
+        index_interval_bytes: size("index.interval.bytes"),
+        message_bytes_max: size("max.message.bytes"),
+        retention_ms: number("retention.ms"),
+        retention_bytes: number("retention.bytes"),
+        segment_ms: number("segment.ms"),
+        timestamp_type: match text("message.timestamp.type").as_str() {
+            "LogAppendTime" => TimestampType::LogAppendTime,
+            _ => TimestampType::CreateTime,
+        },
+        timestamp_before_ms_max: number("message.timestamp.before.max.ms"),
+        timestamp_after_ms_max: number("message.timestamp.after.max.ms"),
+        cleanup_delete: has_policy("delete"),
+        cleanup_compact: has_policy("compact"),
+        ..LogConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configs(pairs: &[(&str, &str)]) -> TopicConfigs {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn every_default_passes_its_own_check() {
+        for setting in SETTINGS {
+            assert_eq!(check_value(setting.kind, setting.default), Ok(()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn wrong_names_and_values_are_refused_with_the_reason() {
+        for (name, value, reason) in [
+            ("retention.hours", "1", "Unknown topic config name"),
+            ("retention.ms", "soon", "Not a number"),
+            ("retention.ms", "-2", "Value must be from -1"),
+            ("segment.bytes", "4294967296", "Value must be from 14"),
+            ("cleanup.policy", "delete,burn", "must be one of"),
+            ("min.cleanable.dirty.ratio", "2", "from 0 to 1"),
+            ("preallocate", "yes", "true or false"),
+            ("compression.type", "gzip", "must be one of"),
+        ] {
+            let refusal = check(&configs(&[(name, value)])).expect_err(name);
+            assert_eq!(refusal.error, ResponseError::InvalidConfig);
+            assert!(refusal.message.contains(reason), "{name}: {}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn a_topic_overrides_the_broker() {
+        let broker = BrokerConfig { retention_ms: 5, ..BrokerConfig::default() };
+        assert_eq!(log_config(&configs(&[]), &broker).retention_ms, 5);
+        let own = configs(&[("retention.ms", "7"), ("message.timestamp.type", "LogAppendTime")]);
+        let config = log_config(&own, &broker);
+        assert_eq!(config.retention_ms, 7);
+        assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
+    }
+
+    #[test]
+    fn a_topic_that_only_compacts_keeps_its_records() {
+        let config =
+            log_config(&configs(&[("cleanup.policy", "compact")]), &BrokerConfig::default());
+        assert!(config.cleanup_compact && !config.cleanup_delete);
+    }
+}

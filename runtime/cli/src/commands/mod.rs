@@ -1,0 +1,14 @@
+//! One file per command: its flags, then what it does.
+
+pub mod broker;
+pub mod demo;
+pub mod produce;
+pub mod run;
+pub mod table_show;
+pub mod topic_consume;
+pub mod topic_create;
+pub mod topic_delete;
+pub mod topic_describe;
+pub mod topic_list;
+pub mod validate;
+pub mod version;

@@ -1,0 +1,281 @@
+//! `gristmill produce` and `topic produce`: lines of a file, generated orders, or standard input
+//! into a topic.
+
+use std::io::{IsTerminal, stdin};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::flags::BootstrapFlags;
+use crate::local::stop_signal;
+use crate::output::Output;
+use crate::records::{KeyRule, Record, Records};
+use crate::sender::Sender;
+use crate::user_error::UserError;
+
+/// Records that are read ahead of the sender.
+const READ_AHEAD_RECORDS: usize = 4_096;
+
+/// The field that orders are keyed by.
+const ORDER_KEY: &str = "customer_id";
+
+#[derive(clap::Args)]
+pub struct ProduceFlags {
+    #[arg(default_value = "orders")]
+    topic: String,
+
+    #[command(flatten)]
+    records: RecordFlags,
+}
+
+#[derive(clap::Args)]
+pub struct TopicProduceFlags {
+    topic: String,
+
+    #[command(flatten)]
+    records: RecordFlags,
+}
+
+impl From<TopicProduceFlags> for ProduceFlags {
+    fn from(flags: TopicProduceFlags) -> ProduceFlags {
+        ProduceFlags { topic: flags.topic, records: flags.records }
+    }
+}
+
+/// Which records are sent, and how fast.
+#[derive(clap::Args)]
+struct RecordFlags {
+    /// One record a line, plain or gzip; without this and --orders: standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "orders")]
+    file: Option<PathBuf>,
+
+    /// Generate this many retail orders, keyed by customer_id
+    #[arg(long, value_name = "N")]
+    orders: Option<u64>,
+
+    /// The key is the text of this field of the line's JSON object
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["parse_key", "orders"])]
+    key: Option<String>,
+
+    /// Each line is key, delimiter, value
+    #[arg(long, conflicts_with = "orders")]
+    parse_key: bool,
+
+    /// What stands between key and value with --parse-key [default: :]
+    #[arg(long, value_name = "TEXT", requires = "parse_key")]
+    delimiter: Option<String>,
+
+    /// Most records per second; as fast as the broker takes them if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+
+    #[command(flatten)]
+    broker: BootstrapFlags,
+}
+
+/// Sends the records and prints how many arrived, and how fast.
+pub async fn run(flags: &ProduceFlags, output: Output) -> Result<()> {
+    let ProduceFlags { topic, records: flags } = flags;
+    let bar = match (flags.orders, output) {
+        (_, Output::Json) => ProgressBar::hidden(),
+        (Some(count), _) => records_bar(count),
+        (None, _) if flags.file.is_some() => bytes_bar(),
+        _ => ProgressBar::hidden(),
+    };
+    let records = match (flags.orders, &flags.file) {
+        (Some(count), _) => Records::generated(count),
+        (None, Some(file)) => Records::file(file, key_rule(flags), &bar)?,
+        (None, None) => {
+            if stdin().is_terminal() {
+                output.remark("one record a line; Ctrl-D ends")?;
+            }
+            Records::stdin(key_rule(flags))
+        }
+    };
+    let sent = send(&flags.broker.bootstrap, topic, records, flags.rate, &bar).await?;
+    let (count, seconds) = (sent.records, sent.time.as_secs_f64());
+    output.answer(
+        format!("{count} records into topic `{topic}` in {seconds:.1} s, {:.0}/s", sent.rate()),
+        &json!({ "topic": topic, "records": count, "seconds": seconds }),
+    )
+}
+
+fn key_rule(flags: &RecordFlags) -> KeyRule {
+    match &flags.key {
+        Some(field) => KeyRule::Field(field.clone()),
+        None if flags.parse_key => {
+            KeyRule::Before(flags.delimiter.clone().unwrap_or_else(|| ":".to_owned()))
+        }
+        None => KeyRule::None,
+    }
+}
+
+/// Where orders come from: `--orders N|FILE` of `gristmill demo`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Orders {
+    /// This many of the generator's.
+    Generated(u64),
+    /// Those in a file of JSON lines, plain or gzip.
+    File(PathBuf),
+}
+
+impl Orders {
+    /// Reads a number such as `20000` or `20_000`, or the name of a file.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn parse(text: &str) -> Result<Orders> {
+        if let Ok(count) = text.replace('_', "").parse() {
+            return Ok(Orders::Generated(count));
+        }
+        let file = PathBuf::from(text);
+        if !file.is_file() {
+            let message = format!("--orders {text}: neither a number nor a file that exists");
+            return Err(UserError::new(message).into());
+        }
+        Ok(Orders::File(file))
+    }
+}
+
+/// Sends orders keyed by their customer, with a progress bar; returns how many arrived.
+pub async fn orders(bootstrap: &str, topic: &str, orders: Orders) -> Result<u64> {
+    let (records, bar) = match orders {
+        Orders::Generated(count) => (Records::generated(count), records_bar(count)),
+        Orders::File(file) => {
+            let (bar, key) = (bytes_bar(), KeyRule::Field(ORDER_KEY.to_owned()));
+            (Records::file(&file, key, &bar)?, bar)
+        }
+    };
+    Ok(send(bootstrap, topic, records, None, &bar).await?.records)
+}
+
+struct Sent {
+    records: u64,
+    time: Duration,
+}
+
+impl Sent {
+    fn rate(&self) -> f64 {
+        self.records as f64 / self.time.as_secs_f64().max(1e-9)
+    }
+}
+
+/// Sends everything, or what came before Ctrl-C; returns when the broker has acknowledged it.
+async fn send(
+    bootstrap: &str,
+    topic: &str,
+    records: Records,
+    rate: Option<u64>,
+    bar: &ProgressBar,
+) -> Result<Sent> {
+    Cluster::connect(bootstrap)?.topic(topic)?;
+    let sender = Sender::new(bootstrap, topic)?;
+    let bar_counts_records = matches!(records, Records::Generated { .. });
+    let mut records = read_ahead(records)?;
+    let began = Instant::now();
+    let stop = stop_signal();
+    tokio::pin!(stop);
+    let mut count = 0;
+    let result = loop {
+        let next = tokio::select! {
+            biased;
+            next = records.recv() => next,
+            () = &mut stop => break Ok(()),
+        };
+        let record = match next {
+            None => break Ok(()),
+            Some(Err(error)) => break Err(error),
+            Some(Ok(record)) => record,
+        };
+        if let Some(rate) = rate {
+            tokio::time::sleep_until(began + due(count, rate)).await;
+        }
+        if let Err(error) = sender.send(&record).await {
+            break Err(error);
+        }
+        count += 1;
+        if bar_counts_records && count % 256 == 0 {
+            bar.set_position(sender.arrived());
+        }
+    };
+    let arrived = sender.finish();
+    bar.finish_and_clear();
+    let arrived = arrived?;
+    result.with_context(|| format!("stopped after {arrived} records"))?;
+    Ok(Sent { records: arrived, time: began.elapsed() })
+}
+
+/// When the record after `count` others may leave.
+fn due(count: u64, rate: u64) -> Duration {
+    Duration::from_secs_f64(count as f64 / rate as f64)
+}
+
+/// Reads on a thread of its own, so that a slow or silent input (a terminal) holds up nobody.
+fn read_ahead(mut records: Records) -> Result<mpsc::Receiver<Result<Record>>> {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD_RECORDS);
+    let read = move || {
+        while let Some(next) = records.next().transpose() {
+            let last = next.is_err();
+            // The receiver is gone when sending has failed.
+            if sender.blocking_send(next).is_err() || last {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("records".into()).spawn(read)?;
+    Ok(receiver)
+}
+
+fn records_bar(count: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
+    bar.set_style(style("{bar:30} {human_pos}/{human_len} records  {per_sec}  {eta} left"));
+    bar
+}
+
+/// The length is set when the file is open.
+fn bytes_bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    bar.set_style(style("{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left"));
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_a_number_or_a_file() {
+        assert_eq!(Orders::parse("20_000").unwrap(), Orders::Generated(20_000));
+        assert_eq!(Orders::parse("7").unwrap(), Orders::Generated(7));
+        let error = Orders::parse("no-such-file.jsonl").unwrap_err();
+        assert!(error.is::<UserError>());
+        let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert_eq!(Orders::parse(here).unwrap(), Orders::File(here.into()));
+    }
+
+    #[test]
+    fn a_rate_spreads_records_evenly() {
+        assert_eq!(due(0, 500), Duration::ZERO);
+        assert_eq!(due(1, 500), Duration::from_millis(2));
+        assert_eq!(due(1_500, 500), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn every_template_is_valid() {
+        for bar in
+            ["{bar:30} {human_pos}/{human_len}", "{bytes}/{total_bytes} {bytes_per_sec} {eta}"]
+        {
+            assert!(ProgressStyle::with_template(bar).is_ok());
+        }
+    }
+}

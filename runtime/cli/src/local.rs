@@ -1,0 +1,95 @@
+//! The process's own broker, and the folder that everything of this process lives in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use gristmill_broker::{BrokerConfig, Server};
+
+use crate::flags::DEFAULT_ADDRESS;
+use crate::user_error::UserError;
+
+/// `--data-dir`, `--listen`: for the commands that run a broker.
+#[derive(Debug, clap::Args, Clone)]
+pub struct LocalFlags {
+    /// Folder for topics, caches and everything else that is kept [default: the platform's data folder]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Address on which the built-in broker speaks Kafka's protocol; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
+    pub listen: SocketAddr,
+}
+
+impl LocalFlags {
+    /// `--data-dir`, or `gristmill` under the platform's folder for application data.
+    pub fn data_dir(&self) -> Result<PathBuf> {
+        if let Some(folder) = &self.data_dir {
+            return Ok(folder.clone());
+        }
+        let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+        let home = || std::env::home_dir().map(|home| home.join(".local/share"));
+        let base = base.or_else(home).context("there is no home folder; choose one with --data-dir")?;
+        Ok(base.join("gristmill"))
+    }
+}
+
+/// The built-in broker of this process.
+pub struct LocalBroker {
+    server: Server,
+}
+
+impl LocalBroker {
+    /// Starts the broker and says where it listens and what it had to repair.
+    pub async fn start(flags: &LocalFlags) -> Result<LocalBroker> {
+        let config = BrokerConfig {
+            data_dir: flags.data_dir()?.join("broker"),
+            listen: flags.listen,
+            ..BrokerConfig::default()
+        };
+        let server = Server::start(config).await.map_err(UserError::from_error)?;
+        for repair in server.broker().repairs() {
+            tracing::warn!("{repair}");
+        }
+        tracing::info!(address = %server.address(), "built-in broker is listening");
+        Ok(LocalBroker { server })
+    }
+
+    /// `host:port` for clients.
+    pub fn bootstrap(&self) -> String {
+        self.server.address().to_string()
+    }
+
+    /// Makes the topics that are not there, with the default number of partitions.
+    pub async fn create_missing(&self, topics: Vec<String>) -> Result<()> {
+        let broker = self.server.broker();
+        for topic in topics {
+            if broker.log(&topic, 0).is_none() {
+                self.create_topic(&topic, 1)?;
+                tracing::info!(topic, "made with 1 partition");
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes one topic.
+    pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<()> {
+        let made = self.server.broker().create_topic(topic, partitions, &[]);
+        made.with_context(|| format!("cannot make topic `{topic}`")).map(drop)
+    }
+
+    /// Answers what is under way, syncs, and leaves the data folder clean.
+    pub async fn shutdown(self) -> Result<()> {
+        self.server.shutdown().await
+    }
+}
+
+/// Resolves at Ctrl-C, or when the system asks the process to end.
+pub async fn stop_signal() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}

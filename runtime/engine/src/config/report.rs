@@ -1,0 +1,56 @@
+//! Where reading a file puts what it finds wrong, so that all mistakes are told at once.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::Path;
+
+use super::diagnostic::{Diagnostic, Severity};
+
+/// The diagnostics of one file, as they are found.
+pub(super) struct Report<'f> {
+    file: &'f Path,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'f> Report<'f> {
+    pub fn new(file: &'f Path) -> Report<'f> {
+        Report { file, found: RefCell::default() }
+    }
+
+    pub fn error(&self, span: Range<usize>, message: impl Into<String>) {
+        self.add(Diagnostic::error(self.file, span, message));
+    }
+
+    pub fn error_with_help(
+        &self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.add(Diagnostic::error(self.file, span, message).help(help));
+    }
+
+    pub fn warning(
+        &self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.add(Diagnostic::warning(self.file, span, message).help(help));
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.found.borrow().iter().any(|found| found.severity == Severity::Error)
+    }
+
+    /// Everything found, in the order of the file.
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|found| (found.span.start, found.severity));
+        found
+    }
+
+    fn add(&self, diagnostic: Diagnostic) {
+        self.found.borrow_mut().push(diagnostic);
+    }
+}

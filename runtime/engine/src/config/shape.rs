@@ -1,0 +1,401 @@
+//! Every key of a pipeline file: its type, limits, default and meaning.
+//!
+//! The one list that reading (`document`), the JSON Schema and the reference in docs/pipeline-file.md
+//! (`schema`) go by.
+
+/// A table of the file.
+#[derive(Debug)]
+pub(super) struct TableShape {
+    /// As a message names it.
+    pub title: &'static str,
+    pub about: &'static str,
+    pub keys: &'static [KeyShape],
+}
+
+/// A key of a table.
+#[derive(Debug)]
+pub(super) struct KeyShape {
+    pub name: &'static str,
+    pub value: ValueShape,
+    pub required: bool,
+    /// What holds where the key is absent; empty: nothing.
+    pub default: &'static str,
+    /// How it is written, for help lines.
+    pub example: &'static str,
+    pub about: &'static str,
+}
+
+/// What a value may be.
+#[derive(Debug)]
+pub(super) enum ValueShape {
+    /// A string of letters, digits, `_` and `-`, not longer than [`NAME_CHARS_MAX`].
+    Name,
+    /// A string that is not empty.
+    Text,
+    /// A string of any length.
+    AnyText,
+    /// A list of strings, not empty, none twice.
+    Texts,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    Count {
+        min: u64,
+        max: u64,
+    },
+    /// Limits in ms.
+    Duration {
+        min_ms: u64,
+        max_ms: u64,
+    },
+    /// Limits in bytes.
+    Size {
+        min_bytes: u64,
+        max_bytes: u64,
+    },
+    /// A date and time with zone.
+    Timestamp,
+    Table(&'static TableShape),
+    /// `[[…]]`, or a list of inline tables.
+    Tables(&'static TableShape),
+    /// Strings, numbers and booleans by name; nested tables are dotted names.
+    Properties,
+    /// Any table; a module or a test knows its keys.
+    Object,
+    /// A list of such tables.
+    Objects,
+    /// Lists of such tables, by sink.
+    ObjectsBySink,
+    /// Topic → partition → offset.
+    Offsets,
+    /// Any of these; no two of the same TOML type, but a choice and a duration.
+    Either(&'static [ValueShape]),
+}
+
+/// Longest name of a pipeline, stage or sink, in characters.
+pub(super) const NAME_CHARS_MAX: usize = 100;
+/// Kafka's own limit of a topic's name.
+pub(super) const TOPIC_CHARS_MAX: usize = 249;
+
+const DAY_MS: u64 = 86_400_000;
+const I64_MAX: u64 = i64::MAX as u64;
+
+/// The file itself.
+pub(super) static PIPELINE: TableShape = TableShape {
+    title: "the file",
+    about: "One pipeline: a source, a tree of stages, one or more sinks.",
+    keys: &[
+        required("name", ValueShape::Name, r#"name = "orders""#)
+            .about("identity: cursors are kept under it, a new name starts the pipeline anew"),
+        required("source", ValueShape::Table(&SOURCE), r#"[source]"#)
+            .about("where the records come from"),
+        optional("stage", ValueShape::Tables(&STAGE), r#"[[stage]]"#)
+            .about("what is done with the rows, any number of them"),
+        required("sink", ValueShape::Tables(&SINK), r#"[[sink]]"#)
+            .about("where the rows go, one or more"),
+        optional("dead_letter", ValueShape::Table(&DEAD_LETTER), r#"[dead_letter]"#)
+            .about("where rejected records go"),
+        optional("test", ValueShape::Tables(&TEST), r#"[[test]]"#)
+            .about("records and the rows they must become"),
+    ],
+};
+
+pub(super) static SOURCE: TableShape = TableShape {
+    title: "[source]",
+    about: "The Kafka topics that are read.",
+    keys: &[
+        optional("topics", ValueShape::Texts, r#"topics = ["orders"]"#)
+            .about("names of topics; this or `topic_pattern`"),
+        optional("topic_pattern", ValueShape::Text, r#"topic_pattern = "orders-.*""#)
+            .about("a regular expression that the whole name of a topic matches"),
+        optional("brokers", ValueShape::Text, r#"brokers = "kafka-1:9092,kafka-2:9092""#)
+            .default("the built-in broker")
+            .about("addresses of a Kafka cluster"),
+        optional(
+            "start",
+            ValueShape::Either(&[
+                ValueShape::Choice(&["earliest", "latest"]),
+                ValueShape::Table(&START),
+            ]),
+            r#"start = "earliest""#,
+        )
+        .default(r#""earliest""#)
+        .about(
+            "where a pipeline without a cursor begins; \
+             partitions that appear later begin at the earliest offset",
+        ),
+        optional(
+            "trigger",
+            ValueShape::Either(&[
+                ValueShape::Choice(&["continuous", "available-now"]),
+                ValueShape::Duration { min_ms: 1, max_ms: DAY_MS },
+            ]),
+            r#"trigger = "10s""#,
+        )
+        .default(r#""continuous""#)
+        .about(
+            "when a micro-batch begins: at once, every interval, \
+             or once for all that is there, after which the pipeline ends",
+        ),
+        optional(
+            "max_offsets_per_trigger",
+            ValueShape::Count { min: 1, max: I64_MAX },
+            "max_offsets_per_trigger = 100_000",
+        )
+        .default("no limit")
+        .about("most records of one micro-batch over all partitions"),
+        optional(
+            "on_data_loss",
+            ValueShape::Choice(&["stop", "continue"]),
+            r#"on_data_loss = "stop""#,
+        )
+        .default(r#""stop""#)
+        .about("what happens when records that were not yet read are gone"),
+        optional(
+            "kafka",
+            ValueShape::Properties,
+            r#"kafka = { "security.protocol" = "SASL_SSL" }"#,
+        )
+        .about("properties of librdkafka, passed through and never shown"),
+    ],
+};
+
+pub(super) static START: TableShape = TableShape {
+    title: "start",
+    about: "A place to begin other than the ends of the topics: one of the two.",
+    keys: &[
+        optional("timestamp", ValueShape::Timestamp, "timestamp = 2026-11-01T00:00:00Z")
+            .about("the first record at or after this time"),
+        optional("offsets", ValueShape::Offsets, "offsets = { orders = { 0 = 23 } }").about(
+            "topic, partition, offset; -2 is the earliest, -1 the latest; \
+             partitions not named begin at the earliest",
+        ),
+    ],
+};
+
+pub(super) static STAGE: TableShape = TableShape {
+    title: "[[stage]]",
+    about: "A WebAssembly module that makes rows of rows.",
+    keys: &[
+        required("name", ValueShape::Name, r#"name = "parse""#)
+            .about("unique among stages and sinks"),
+        optional("from", ValueShape::Text, r#"from = "parse""#)
+            .default("the stage above, for the first one the source")
+            .about("the stage whose rows it reads, or `source`"),
+        required("module", ValueShape::Text, r#"module = "parse-json""#)
+            .about("a shipped module by name, or a path that begins at this file's folder"),
+        optional("with", ValueShape::Object, r#"with = { column = "value" }"#)
+            .about("settings of the module"),
+        optional(
+            "on_failure",
+            ValueShape::Choice(&["stop", "skip", "dead-letter"]),
+            r#"on_failure = "dead-letter""#,
+        )
+        .default(r#""stop""#)
+        .about("what happens to a record that the module rejects"),
+        optional("limits", ValueShape::Table(&LIMITS), r#"limits = { memory = "64MiB" }"#)
+            .about("what the module may use"),
+    ],
+};
+
+pub(super) static LIMITS: TableShape = TableShape {
+    title: "[stage.limits]",
+    about: "What a module may use before it is stopped.",
+    keys: &[
+        optional(
+            "memory",
+            ValueShape::Size { min_bytes: 64 << 10, max_bytes: 4 << 30 },
+            r#"memory = "64MiB""#,
+        )
+        .default(r#""64MiB""#)
+        .about("linear memory of one instance"),
+        optional(
+            "batch_time",
+            ValueShape::Duration { min_ms: 1, max_ms: DAY_MS },
+            r#"batch_time = "5s""#,
+        )
+        .default(r#""5s""#)
+        .about("time for one batch"),
+        optional(
+            "output_rows",
+            ValueShape::Count { min: 1, max: u32::MAX as u64 },
+            "output_rows = 1_000_000",
+        )
+        .default("the host's")
+        .about("rows that one batch may become"),
+        optional(
+            "output_bytes",
+            ValueShape::Size { min_bytes: 1 << 10, max_bytes: 4 << 30 },
+            r#"output_bytes = "64MiB""#,
+        )
+        .default("the host's")
+        .about("bytes that one batch may become"),
+    ],
+};
+
+pub(super) static SINK: TableShape = TableShape {
+    title: "[[sink]]",
+    about: "A topic or a Delta table that rows are written to.",
+    keys: &[
+        required("name", ValueShape::Name, r#"name = "lake""#)
+            .about("identity of the sink's cursor; unique among stages and sinks"),
+        optional("from", ValueShape::Text, r#"from = "flatten""#)
+            .default("the last stage, without stages the source")
+            .about("the stage whose rows are written, or `source`"),
+        optional("delta", ValueShape::Text, r#"delta = "./lake/orders""#)
+            .about("a Delta table: a path that begins at this file's folder, or a URI"),
+        optional("topic", ValueShape::Text, r#"topic = "orders-chicago""#)
+            .about("a topic; this or `delta`"),
+        optional("columns", ValueShape::Texts, r#"columns = ["key", "order_id"]"#)
+            .default("table: all but `value` and `headers`; topic: those that the stages made")
+            .about("columns to store, in this order"),
+        optional("partition_by", ValueShape::Texts, r#"partition_by = ["state"]"#)
+            .about("table only: columns that the table is partitioned by"),
+        optional(
+            "commit_every",
+            ValueShape::Either(&[COMMIT_TIME, ValueShape::Table(&COMMIT_EVERY)]),
+            r#"commit_every = "10s""#,
+        )
+        .default(r#""5s""#)
+        .about("table only: when a table transaction is due, as a time or a table"),
+        optional(
+            "schema_evolution",
+            ValueShape::Choice(&["refuse", "add"]),
+            r#"schema_evolution = "add""#,
+        )
+        .default(r#""refuse""#)
+        .about("table only: what happens with columns that the table lacks"),
+        optional("storage", ValueShape::Properties, r#"storage = { aws_region = "eu-central-1" }"#)
+            .about("table only: options of the object store, never shown"),
+        optional("value", ValueShape::Text, r#"value = "value""#)
+            .default("a JSON object of the columns; straight from the source: `value`")
+            .about("topic only: the column that is the record's value"),
+        optional("key", ValueShape::Text, r#"key = "key""#)
+            .default("`key` where there is such a column")
+            .about("topic only: the column that is the record's key"),
+        optional("partitions", ValueShape::Count { min: 1, max: 10_000 }, "partitions = 4")
+            .default("the broker's")
+            .about("topic only: partitions of a topic that has to be made"),
+        optional("brokers", ValueShape::Text, r#"brokers = "kafka-1:9092,kafka-2:9092""#)
+            .default("the source's")
+            .about("topic only: addresses of another Kafka cluster"),
+        optional("kafka", ValueShape::Properties, r#"kafka = { "linger.ms" = 5 }"#)
+            .default("on the source's cluster: its `security.*`, `sasl.*` and `ssl.*`")
+            .about("topic only: properties of librdkafka, passed through and never shown"),
+    ],
+};
+
+const COMMIT_TIME: ValueShape = ValueShape::Duration { min_ms: 1, max_ms: DAY_MS };
+
+pub(super) static COMMIT_EVERY: TableShape = TableShape {
+    title: "commit_every",
+    about: "A table transaction is due when any of these is reached.",
+    keys: &[
+        optional("time", COMMIT_TIME, r#"time = "10s""#)
+            .default(r#""5s""#)
+            .about("since the first row that is not yet in the table"),
+        optional("rows", ValueShape::Count { min: 1, max: I64_MAX }, "rows = 1_000_000")
+            .default("no limit")
+            .about("rows not yet in the table"),
+        optional(
+            "bytes",
+            ValueShape::Size { min_bytes: 1 << 10, max_bytes: 1 << 40 },
+            r#"bytes = "128MiB""#,
+        )
+        .default(r#""128MiB""#)
+        .about("encoded bytes not yet in the table"),
+    ],
+};
+
+pub(super) static DEAD_LETTER: TableShape = TableShape {
+    title: "[dead_letter]",
+    about: "Where records go that a stage with `on_failure = \"dead-letter\"` rejects.",
+    keys: &[required("topic", ValueShape::Text, r#"topic = "orders-dead-letters""#)
+        .about("a topic on the source's cluster")],
+};
+
+pub(super) static TEST: TableShape = TableShape {
+    title: "[[test]]",
+    about: "Records in, rows expected.",
+    keys: &[
+        required("name", ValueShape::Text, r#"name = "only Chicago passes""#)
+            .about("unique among tests"),
+        required("input", ValueShape::Tables(&TEST_RECORD), r#"input = [{ value = "{}" }]"#)
+            .about("the records, in order"),
+        optional("expect", ValueShape::ObjectsBySink, r#"expect = { lake = [{ order_id = 1 }] }"#)
+            .about("rows by sink; a row is met by one that has these columns and values"),
+        optional(
+            "expect_dead_letters",
+            ValueShape::Objects,
+            r#"expect_dead_letters = [{ key = "1" }]"#,
+        )
+        .default("not checked")
+        .about("the rejected records"),
+    ],
+};
+
+pub(super) static TEST_RECORD: TableShape = TableShape {
+    title: "input",
+    about: "One record.",
+    keys: &[
+        optional("key", ValueShape::AnyText, r#"key = "1""#).default("null").about("its key"),
+        optional("value", ValueShape::AnyText, r#"value = '{"order_id":1}'"#)
+            .default("null")
+            .about("its value"),
+        optional("topic", ValueShape::Text, r#"topic = "orders""#)
+            .default("the source's first topic")
+            .about("its topic"),
+        optional("partition", ValueShape::Count { min: 0, max: i32::MAX as u64 }, "partition = 0")
+            .default("0")
+            .about("its partition"),
+        optional("offset", ValueShape::Count { min: 0, max: I64_MAX }, "offset = 0")
+            .default("its place in the list")
+            .about("its offset"),
+        optional("timestamp", ValueShape::Timestamp, "timestamp = 2026-11-01T00:00:00Z")
+            .default("1970-01-01T00:00:00Z")
+            .about("its time"),
+        optional("headers", ValueShape::Properties, r#"headers = { trace = "abc" }"#)
+            .about("its headers"),
+    ],
+};
+
+/// All tables, as the reference lists them.
+pub(super) static TABLES: [&TableShape; 10] = [
+    &PIPELINE,
+    &SOURCE,
+    &START,
+    &STAGE,
+    &LIMITS,
+    &SINK,
+    &COMMIT_EVERY,
+    &DEAD_LETTER,
+    &TEST,
+    &TEST_RECORD,
+];
+
+impl TableShape {
+    pub fn key(&self, name: &str) -> Option<&'static KeyShape> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    pub fn key_names(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        self.keys.iter().map(|key| key.name)
+    }
+}
+
+const fn required(name: &'static str, value: ValueShape, example: &'static str) -> KeyShape {
+    KeyShape { name, value, required: true, default: "", example, about: "" }
+}
+
+const fn optional(name: &'static str, value: ValueShape, example: &'static str) -> KeyShape {
+    KeyShape { name, value, required: false, default: "", example, about: "" }
+}
+
+impl KeyShape {
+    const fn about(self, about: &'static str) -> KeyShape {
+        KeyShape { about, ..self }
+    }
+
+    const fn default(self, default: &'static str) -> KeyShape {
+        KeyShape { default, ..self }
+    }
+}

@@ -1,0 +1,16 @@
+//! The pipeline: its file, its micro-batches, its sources and sinks.
+//!
+//! The path of a record: `config::load -> Plan::new -> (connectors) open -> Run { plan, read, stages, write, commit }`.
+//! Start with `run.rs`.
+
+pub mod run;
+
+pub mod batch;
+pub mod config;
+pub mod dead_letter;
+pub mod lane;
+pub mod offsets;
+pub mod plan;
+pub mod sink;
+pub mod source;
+pub mod status;

@@ -1,0 +1,92 @@
+use crate::guests::*;
+use arrow_array::Int64Array;
+use gristmill_host::{FailureKind, Lane, LaneError, LaneOutput, Limits};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+fn lane(limits: Limits) -> Lane {
+    Lane::new(described(&host(), &picky(), &longs_schema(), limits))
+}
+
+fn failed(output: &LaneOutput) -> Vec<(u32, FailureKind)> {
+    output.failures.iter().map(|failure| (failure.row, failure.kind)).collect()
+}
+
+#[test]
+fn exactly_the_poison_rows_are_found_and_the_others_keep_their_order() {
+    let mut values: Vec<i64> = (0..1000).collect();
+    values[0] = TRAPS;
+    values[17] = REFUSES;
+    values[18] = LIES;
+    values[500] = -1;
+    values[613] = EATS_MEMORY;
+    values[700] = RECURSES;
+    values[999] = TRAPS;
+    let mut lane = lane(tight());
+    let output = lane.process(&longs(values.iter().copied()), 1000).unwrap();
+    assert_eq!(
+        failed(&output),
+        [
+            (0, FailureKind::Trapped),
+            (17, FailureKind::Refused),
+            (18, FailureKind::BadOutput),
+            (613, FailureKind::MemoryLimit),
+            (700, FailureKind::Trapped),
+            (999, FailureKind::Trapped),
+        ]
+    );
+    assert_eq!(output.failures[1].reason, "no sevens");
+    let kept: Vec<u32> =
+        (0..1000).filter(|row| ![0, 17, 18, 500, 613, 700, 999].contains(row)).collect();
+    assert_eq!(output.rows.unwrap().to_vec(), kept);
+    assert!(output.instances_lost > 5);
+    let next = lane.process(&longs([1, 2]), 2).unwrap();
+    assert_eq!((next.row_count, next.instances_lost), (2, 0));
+}
+
+#[test]
+fn a_batch_of_nothing_but_poison_gives_nothing_but_failures() {
+    let output = lane(tight()).process(&longs([TRAPS; 64]), 64).unwrap();
+    assert_eq!((output.failures.len(), output.row_count), (64, 0));
+}
+
+#[test]
+fn a_row_that_hangs_is_found_in_bounded_time() {
+    let limits = Limits { batch_time_max: Duration::from_millis(160), ..tight() };
+    let mut values: Vec<i64> = (0..1000).collect();
+    values[321] = HANGS;
+    let began = Instant::now();
+    let output = lane(limits).process(&longs(values), 1000).unwrap();
+    assert_eq!(failed(&output), [(321, FailureKind::TimedOut)]);
+    assert_eq!(output.row_count, 999);
+    // The whole, the halves' shares, and one full limit for the row alone, on a machine with other work.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_stage_that_always_hangs_is_given_up() {
+    let limits = Limits {
+        batch_time_max: Duration::from_millis(30),
+        isolation_time_max: Duration::from_millis(200),
+        ..tight()
+    };
+    let error = lane(limits).process(&longs([HANGS; 500]), 500).unwrap_err();
+    assert!(matches!(error, LaneError::IsolationTime { rows: 500, .. }), "{error}");
+}
+
+/// Columns of the parts are joined, and rows that the stage itself rejects stay among the failures.
+#[test]
+fn parts_of_a_batch_are_joined_column_by_column() {
+    let poison = "(if (i64.eq (i64.load (i32.add (local.get $at) (i32.load offset=88 (local.get $at)))) \
+                  (i64.const 6661)) (then unreachable))";
+    let columns = json!([{ "name": "copy", "type": "long" }]);
+    // Locals come first, so the check of the first value goes behind them.
+    let body = IDENTITY.replacen("(local.set $arrays", &format!("{poison}\n(local.set $arrays"), 1);
+    let bytes = core_module(&answer(&["n"], columns, &[]), &body, "");
+    let mut lane = Lane::new(described(&host(), &bytes, &longs_schema(), tight()));
+    let output = lane.process(&longs([TRAPS, 10, 20, 30]), 4).unwrap();
+    assert_eq!(failed(&output), [(0, FailureKind::Trapped)]);
+    assert_eq!(output.rows.unwrap().to_vec(), [1, 2, 3]);
+    let copy = output.columns[0].as_any().downcast_ref::<Int64Array>().unwrap();
+    assert_eq!(copy.values().to_vec(), [10, 20, 30]);
+}

@@ -1,0 +1,173 @@
+//! Where the parser is in a text. The only place of the parser that reads memory through pointers.
+//!
+//! The text lies in a larger buffer with at least [`READ_AHEAD_BYTES`] bytes behind it, of any content. Reads
+//! are not checked one by one; instead every loop begins with [`Cursor::need_text`], and between two of these
+//! checks the parser moves at most [`STEP_BYTES_MAX`] bytes. What it takes for JSON behind the end of the
+//! text does no harm: a document that ends behind the end of its text is refused as a whole.
+
+use std::marker::PhantomData;
+
+use super::{compare, scan};
+
+/// The furthest that the parser moves between two checks: a predicted key (up to 64 bytes), blanks, a number or
+/// the first bytes of a string, punctuation.
+const STEP_BYTES_MAX: usize = 104;
+
+/// Bytes behind the text that may be read: a step and the 16 bytes of one look.
+pub(super) const READ_AHEAD_BYTES: usize = STEP_BYTES_MAX + 24;
+
+/// The longest key, quotes and colon included, that is compared without a check.
+pub(super) const KEY_BYTES_MAX: usize = 64;
+
+pub(super) struct Cursor<'t> {
+    at: *const u8,
+    start: *const u8,
+    /// The end of the text.
+    end: *const u8,
+    text: PhantomData<&'t [u8]>,
+}
+
+/// The text is over.
+pub(super) struct Ended;
+
+impl<'t> Cursor<'t> {
+    /// The first `length` bytes of `buffer` are the text; behind them are at least [`READ_AHEAD_BYTES`] more.
+    pub(super) fn new(buffer: &'t [u8], length: usize) -> Cursor<'t> {
+        assert!(buffer.len() >= length + READ_AHEAD_BYTES);
+        let range = buffer.as_ptr_range();
+        // SAFETY: within `buffer`, just asserted.
+        let end = unsafe { range.start.add(length) };
+        Cursor { at: range.start, start: range.start, end, text: PhantomData }
+    }
+
+    /// There is a byte left. Called in every loop; see the top of the file.
+    #[inline(always)]
+    pub(super) fn need_text(&self) -> Result<(), Ended> {
+        if self.at < self.end { Ok(()) } else { Err(Ended) }
+    }
+
+    /// The document, complete at this point, lies within the text.
+    pub(super) fn within_text(&self) -> bool {
+        self.at <= self.end
+    }
+
+    /// Bytes from the start of the text; may lie behind its end.
+    pub(super) fn position(&self) -> usize {
+        self.at.addr() - self.start.addr()
+    }
+
+    /// Back to a place where the parser was before.
+    pub(super) fn go_to(&mut self, position: usize) {
+        debug_assert!(position <= self.position());
+        // SAFETY: not ahead of `at`, which is in the buffer.
+        self.at = unsafe { self.start.add(position) };
+    }
+
+    #[inline(always)]
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.assert_readable(bytes);
+        // SAFETY: a step, see the top of the file.
+        self.at = unsafe { self.at.add(bytes) };
+    }
+
+    /// Steps over bytes of [`Cursor::rest`].
+    pub(super) fn skip_text(&mut self, bytes: usize) {
+        assert!(bytes <= self.rest().len());
+        // SAFETY: within the text, just asserted.
+        self.at = unsafe { self.at.add(bytes) };
+    }
+
+    /// The byte here.
+    #[inline(always)]
+    pub(super) fn byte(&self) -> u8 {
+        self.assert_readable(1);
+        // SAFETY: at most a step behind the last check.
+        unsafe { *self.at }
+    }
+
+    /// The next 8 bytes, the first in the lowest place.
+    #[inline(always)]
+    pub(super) fn eight(&self) -> u64 {
+        self.assert_readable(8);
+        // SAFETY: as in `byte`, and READ_AHEAD_BYTES leaves room for a look.
+        u64::from_le_bytes(unsafe { self.at.cast::<[u8; 8]>().read_unaligned() })
+    }
+
+    /// The next 16 bytes.
+    #[inline(always)]
+    pub(super) fn sixteen(&self) -> [u8; 16] {
+        self.assert_readable(16);
+        // SAFETY: as in `eight`.
+        unsafe { self.at.cast::<[u8; 16]>().read_unaligned() }
+    }
+
+    /// How many of the next 16 bytes come before a `"`, a `\` or a control character.
+    #[inline(always)]
+    pub(super) fn plain_bytes(&self) -> scan::Plain {
+        self.assert_readable(16);
+        // SAFETY: as in `eight`.
+        unsafe { scan::plain_bytes(self.at) }
+    }
+
+    /// Steps over `key` (at most [`KEY_BYTES_MAX`] bytes), if it is next.
+    #[inline(always)]
+    pub(super) fn eat(&mut self, key: &[u8]) -> bool {
+        debug_assert!(key.len() <= KEY_BYTES_MAX);
+        self.assert_readable(key.len());
+        // SAFETY: keys are at most a step, and `need_text` stands before every key.
+        let equal = unsafe { compare::equal(self.at, key.as_ptr(), key.len()) };
+        if equal {
+            self.advance(key.len());
+        }
+        equal
+    }
+
+    /// Steps over blanks; the byte behind them (behind the text: of no meaning).
+    #[inline(always)]
+    pub(super) fn token(&mut self) -> u8 {
+        let byte = self.byte();
+        if byte > b' ' {
+            return byte;
+        }
+        self.advance(1);
+        let next = self.byte();
+        if byte == b' ' && next > b' ' {
+            return next;
+        }
+        self.go_to(self.position() - 1);
+        self.skip_blanks()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn skip_blanks(&mut self) -> u8 {
+        while self.at < self.end {
+            match self.byte() {
+                b' ' | b'\n' | b'\r' | b'\t' => self.advance(1),
+                byte => return byte,
+            }
+        }
+        0
+    }
+
+    /// The bytes from `position` to here, as far as they belong to the text.
+    pub(super) fn since(&self, position: usize) -> &'t [u8] {
+        let length = self.end.addr() - self.start.addr();
+        let end = self.position().min(length);
+        let start = position.min(end);
+        // SAFETY: `start..end` lies in the text, which lives for 't.
+        unsafe { std::slice::from_raw_parts(self.start.add(start), end - start) }
+    }
+
+    /// What is left of the text.
+    pub(super) fn rest(&self) -> &'t [u8] {
+        let bytes = self.end.addr().saturating_sub(self.at.addr());
+        // SAFETY: `at` up to `end` lies in the text; if `at` is behind it the slice is empty.
+        unsafe { std::slice::from_raw_parts(self.at, bytes) }
+    }
+
+    #[inline(always)]
+    fn assert_readable(&self, bytes: usize) {
+        debug_assert!(self.at.addr() + bytes <= self.end.addr() + READ_AHEAD_BYTES);
+    }
+}

@@ -1,0 +1,190 @@
+//! Numbers: the common ones without a loop, all others by way of their text.
+
+use super::cursor::Cursor;
+
+/// 10^0 to 10^22: the powers of ten that a double holds exactly.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+];
+
+/// 10^0 to 10^15.
+const INTEGER_POWERS: [u64; 16] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+    1_000_000_000,
+    10_000_000_000,
+    100_000_000_000,
+    1_000_000_000_000,
+    10_000_000_000_000,
+    100_000_000_000_000,
+    1_000_000_000_000_000,
+];
+
+/// Digits of a whole number that surely fits 64 bits; and of a mantissa that a double holds exactly.
+const LONG_DIGITS: usize = 18;
+const DOUBLE_DIGITS: usize = 15;
+
+/// The digits at the start of 8 bytes: their value and how many they are. No loop: the bytes that are no digits
+/// are shifted out, then neighbours are added in three multiplications.
+#[inline(always)]
+fn leading_digits(bytes: u64) -> (u64, usize) {
+    let digits = bytes ^ 0x3030_3030_3030_3030;
+    // A byte above 9 gets its high bit by the addition or has it already; carries reach only later bytes.
+    let others = (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080;
+    let count = others.trailing_zeros() as usize / 8;
+    if count == 0 {
+        return (0, 0);
+    }
+    let padded = digits << ((8 - count) * 8);
+    let pairs = padded.wrapping_mul(10).wrapping_add(padded >> 8);
+    const MASK: u64 = 0x0000_00ff_0000_00ff;
+    let high = (pairs & MASK).wrapping_mul(0x000f_4240_0000_0064);
+    let low = ((pairs >> 16) & MASK).wrapping_mul(0x0000_2710_0000_0001);
+    (high.wrapping_add(low) >> 32, count)
+}
+
+/// Steps over a run of digits. The value is right up to 18 digits.
+#[inline(always)]
+fn digits(cursor: &mut Cursor<'_>) -> (u64, usize) {
+    let (value, count) = leading_digits(cursor.eight());
+    cursor.advance(count);
+    if count < 8 { (value, count) } else { long_run(cursor, value) }
+}
+
+/// The digits behind the first eight.
+#[inline(never)]
+fn long_run(cursor: &mut Cursor<'_>, value: u64) -> (u64, usize) {
+    let (more, more_count) = leading_digits(cursor.eight());
+    cursor.advance(more_count);
+    let mut value = value * INTEGER_POWERS[more_count] + more;
+    let mut count = 8 + more_count;
+    if count < 16 {
+        return (value, count);
+    }
+    while cursor.need_text().is_ok() && cursor.byte().is_ascii_digit() {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(cursor.byte() - b'0'));
+        count += 1;
+        cursor.advance(1);
+    }
+    (value, count)
+}
+
+/// A whole number of at most 18 digits. None: anything else; the cursor is then anywhere within the next bytes.
+#[inline(always)]
+pub(super) fn long(cursor: &mut Cursor<'_>) -> Option<i64> {
+    let negative = cursor.byte() == b'-';
+    cursor.advance(usize::from(negative));
+    let first = cursor.byte();
+    let (value, count) = digits(cursor);
+    let plain = count.wrapping_sub(1) < LONG_DIGITS && !(first == b'0' && count > 1);
+    if !plain || matches!(cursor.byte(), b'.' | b'e' | b'E') {
+        return None;
+    }
+    Some(if negative { -(value as i64) } else { value as i64 })
+}
+
+/// A number of at most 15 digits without an exponent: its mantissa and the division by a power of ten are exact
+/// but for one rounding. None: anything else.
+#[inline(always)]
+pub(super) fn short_double(cursor: &mut Cursor<'_>) -> Option<f64> {
+    let negative = cursor.byte() == b'-';
+    cursor.advance(usize::from(negative));
+    let first = cursor.byte();
+    let (mut mantissa, mut count) = digits(cursor);
+    if count == 0 || count > DOUBLE_DIGITS || (first == b'0' && count > 1) {
+        return None;
+    }
+    let mut decimals = 0;
+    if cursor.byte() == b'.' {
+        cursor.advance(1);
+        let (fraction, fraction_count) = digits(cursor);
+        count += fraction_count;
+        if fraction_count == 0 || count > DOUBLE_DIGITS {
+            return None;
+        }
+        decimals = fraction_count;
+        mantissa = mantissa * INTEGER_POWERS[decimals] + fraction;
+    } else if mantissa == 0 && negative {
+        return None;
+    }
+    if matches!(cursor.byte(), b'e' | b'E') {
+        return None;
+    }
+    let value = mantissa as f64 / POWERS[decimals];
+    Some(if negative { -value } else { value })
+}
+
+/// The nearest float to a decimal number of which `value` is the nearest double, unless the double lies exactly
+/// between two floats (or among the smallest): then only the text can tell.
+#[inline(always)]
+pub(super) fn float_of(value: f64) -> Option<f32> {
+    const DROPPED_BITS: u64 = (1 << 29) - 1;
+    let between = value.to_bits() & DROPPED_BITS == 1 << 28;
+    let tiny = value.abs() < f64::from(f32::MIN_POSITIVE) && value != 0.0;
+    (!between && !tiny).then_some(value as f32)
+}
+
+/// A number as it is written.
+pub(super) struct NumberText<'t> {
+    pub(super) text: &'t str,
+    /// Without fraction and exponent.
+    pub(super) whole: bool,
+}
+
+/// Steps over any number of JSON's grammar. None: there is none here, or it is not one.
+pub(super) fn text<'t>(cursor: &mut Cursor<'t>) -> Option<NumberText<'t>> {
+    let rest = cursor.rest();
+    let run = |from: usize| rest[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut end = usize::from(rest.first() == Some(&b'-'));
+    let digits = run(end);
+    if digits == 0 || (digits > 1 && rest[end] == b'0') {
+        return None;
+    }
+    end += digits;
+    let whole_end = end;
+    if rest.get(end) == Some(&b'.') {
+        let decimals = run(end + 1);
+        if decimals == 0 {
+            return None;
+        }
+        end += 1 + decimals;
+    }
+    if matches!(rest.get(end), Some(b'e' | b'E')) {
+        end += 1;
+        end += usize::from(matches!(rest.get(end), Some(b'+' | b'-')));
+        let exponent = run(end);
+        if exponent == 0 {
+            return None;
+        }
+        end += exponent;
+    }
+    cursor.skip_text(end);
+    let text = std::str::from_utf8(&rest[..end]).ok()?;
+    Some(NumberText { text, whole: whole_end == end })
+}
+
+impl NumberText<'_> {
+    /// Exactly, if it is whole and fits 64 bits.
+    pub(super) fn as_long(&self) -> Option<i64> {
+        if self.whole { self.text.parse().ok() } else { None }
+    }
+
+    /// Correctly rounded; beyond the range ±infinity. A whole zero has no sign.
+    pub(super) fn as_double(&self) -> f64 {
+        let value: f64 = self.text.parse().unwrap_or(f64::NAN);
+        if self.whole { value + 0.0 } else { value }
+    }
+
+    pub(super) fn as_float(&self) -> f32 {
+        let value: f32 = self.text.parse().unwrap_or(f32::NAN);
+        if self.whole { value + 0.0 } else { value }
+    }
+}

@@ -1,0 +1,229 @@
+//! The parser's front: texts in, rows in columns out.
+
+use super::cursor::READ_AHEAD_BYTES;
+use super::mistake::{Mistake, Stop};
+use super::object::Parser;
+use super::plan::Object;
+use crate::column::Column;
+use crate::column_view::ColumnView;
+use crate::error::Error;
+use crate::schema::Field;
+
+/// Bytes of text that one reader takes before it must be cleared. What becomes of a text is at most a few times as
+/// long, so that offsets stay within 32 bits.
+const TEXT_BYTES_MAX: usize = 128 << 20;
+
+/// What a reader does with a value that does not fit its type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnMistake {
+    /// The text is refused as a whole: all columns null, and a [`Mistake`].
+    #[default]
+    Reject,
+    /// As Spark's PERMISSIVE: the value becomes null, the others stay, and a [`Mistake`]. Bytes that are not UTF-8
+    /// are replaced.
+    Permissive,
+}
+
+/// Reads JSON objects into columns, one row per text whatever is in it.
+pub struct JsonReader {
+    plan: Object,
+    columns: Vec<Column>,
+    on_mistake: OnMistake,
+    row_count: usize,
+    text_bytes: usize,
+    /// A text that needs room behind it.
+    padded: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl JsonReader {
+    /// A reader for objects with these members. Err: a type that JSON cannot hold, or two members of one name.
+    pub fn new(fields: &[Field], on_mistake: OnMistake) -> Result<JsonReader, Error> {
+        Ok(JsonReader {
+            plan: Object::new(fields)?,
+            columns: fields.iter().map(|field| Column::new(&field.data_type)).collect(),
+            on_mistake,
+            row_count: 0,
+            text_bytes: 0,
+            padded: Vec::new(),
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Forgets all rows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.columns.iter_mut().for_each(Column::clear);
+        self.row_count = 0;
+        self.text_bytes = 0;
+    }
+
+    pub fn is_permissive(&self) -> bool {
+        self.on_mistake == OnMistake::Permissive
+    }
+
+    /// Rows read since the last `clear`.
+    pub fn row_count(&self) -> usize {
+        self.row_count
+    }
+
+    /// One column per member of the schema, each of `row_count` rows.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    pub fn columns_mut(&mut self) -> &mut [Column] {
+        &mut self.columns
+    }
+
+    /// Reads a column of strings or binaries: a row for each element, all null for a null or a blank text.
+    /// `on_mistake` is called with the element's index, in ascending order.
+    pub fn read_column(
+        &mut self,
+        texts: &ColumnView<'_>,
+        mut on_mistake: impl FnMut(usize, &Mistake),
+    ) {
+        let (offsets, bytes) = (texts.offsets(), texts.value_bytes());
+        for index in 0..texts.len() {
+            if texts.is_null(index) {
+                self.push_nulls();
+                continue;
+            }
+            let (start, end) = (offsets[index] as usize, offsets[index + 1] as usize);
+            let mistake = match bytes.len() - end >= READ_AHEAD_BYTES {
+                true => self.read_padded(&bytes[start..], end - start),
+                false => self.read_copied(&bytes[start..end]),
+            };
+            if let Err(mistake) = mistake {
+                on_mistake(index, &mistake);
+            }
+        }
+    }
+
+    /// Reads one text.
+    pub fn read(&mut self, text: &[u8]) -> Result<(), Box<Mistake>> {
+        self.read_copied(text)
+    }
+
+    /// Reads a text that has nothing behind it.
+    fn read_copied(&mut self, text: &[u8]) -> Result<(), Box<Mistake>> {
+        let mut padded = std::mem::take(&mut self.padded);
+        padded.clear();
+        padded.extend_from_slice(text);
+        padded.resize(text.len() + READ_AHEAD_BYTES, 0);
+        let read = self.read_padded(&padded, text.len());
+        self.padded = padded;
+        read
+    }
+
+    /// Reads the first `length` bytes of `buffer`.
+    fn read_padded(&mut self, buffer: &[u8], length: usize) -> Result<(), Box<Mistake>> {
+        self.text_bytes = self.text_bytes.saturating_add(length);
+        if self.text_bytes > TEXT_BYTES_MAX {
+            return self.refuse(format!("more than {TEXT_BYTES_MAX} bytes of text in a batch"), 0);
+        }
+        let permissive = self.on_mistake == OnMistake::Permissive;
+        let scratch = std::mem::take(&mut self.scratch);
+        let mut parser = Parser::new(buffer, length, permissive, scratch);
+        let read = parser.document(&mut self.plan, &mut self.columns, self.row_count);
+        let mistake = parser.mistake.take();
+        self.scratch = std::mem::take(&mut parser.scratch);
+        if parser.not_ascii != 0
+            && let Err(error) = std::str::from_utf8(parser.cursor.since(0))
+        {
+            self.forget_half_a_row();
+            return self.read_replaced(&buffer[..length], error.valid_up_to());
+        }
+        match read {
+            Ok(Document::Object) => self.row_count += 1,
+            Ok(Document::Blank) => self.push_nulls(),
+            Err(_) => {
+                self.forget_half_a_row();
+                self.push_nulls();
+            }
+        }
+        match mistake {
+            None => Ok(()),
+            Some(mistake) => Err(ended(mistake, length)),
+        }
+    }
+
+    /// A text that is not UTF-8: with replacement characters if the reader is permissive.
+    #[cold]
+    fn read_replaced(&mut self, text: &[u8], position: usize) -> Result<(), Box<Mistake>> {
+        match self.on_mistake {
+            OnMistake::Reject => self.refuse("not UTF-8".to_owned(), position),
+            OnMistake::Permissive => {
+                let replaced = String::from_utf8_lossy(text).into_owned();
+                self.read_copied(replaced.as_bytes())
+            }
+        }
+    }
+
+    fn refuse(&mut self, what: String, position: usize) -> Result<(), Box<Mistake>> {
+        self.push_nulls();
+        Err(Box::new(Mistake { what, position, path: Vec::new() }))
+    }
+
+    #[cold]
+    fn forget_half_a_row(&mut self) {
+        let row_count = self.row_count;
+        self.columns.iter_mut().for_each(|column| column.truncate(row_count));
+    }
+
+    fn push_nulls(&mut self) {
+        self.columns.iter_mut().for_each(Column::push_null);
+        self.row_count += 1;
+    }
+}
+
+/// What was in a text.
+enum Document {
+    Object,
+    /// Nothing but blanks.
+    Blank,
+}
+
+impl Parser<'_> {
+    /// The first object of the text. What follows it is not looked at, as in Spark.
+    fn document(
+        &mut self,
+        plan: &mut Object,
+        columns: &mut [Column],
+        row: usize,
+    ) -> Result<Document, Stop> {
+        let first = self.cursor.token();
+        if self.cursor.need_text().is_err() {
+            return Ok(Document::Blank);
+        }
+        if first != b'{' {
+            return Err(self.syntax(&format!("expected an object, found {}", named(first))));
+        }
+        self.object(plan, columns, row)?;
+        match self.cursor.within_text() {
+            true => Ok(Document::Object),
+            false => Err(self.syntax("")),
+        }
+    }
+}
+
+/// What begins with this byte, for messages.
+fn named(first: u8) -> &'static str {
+    match first {
+        b'[' => "an array",
+        b'"' | b'\'' => "a string",
+        b'0'..=b'9' | b'-' => "a number",
+        b'n' => "null or no JSON",
+        b't' | b'f' => "a boolean or no JSON",
+        0xef => "a byte order mark",
+        _ => "no JSON",
+    }
+}
+
+/// A mistake behind the end of the text is that it ended.
+fn ended(mut mistake: Box<Mistake>, length: usize) -> Box<Mistake> {
+    if mistake.position >= length {
+        mistake.what = "the text ends too early,".to_owned();
+        mistake.position = length;
+    }
+    mistake
+}

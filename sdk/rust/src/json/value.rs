@@ -1,0 +1,290 @@
+//! One value into one column. First the way that nearly every value goes, then Spark's conversions
+//! (`JacksonParser.makeConverter`): numbers and containers into strings, strings into decimals and dates, and so on.
+
+use super::decimal::parse_decimal;
+use super::mistake::Stop;
+use super::number;
+use super::object::Parser;
+use super::plan::Kind;
+use super::time::{parse_date, parse_timestamp};
+use crate::column::{Buffers, Column, offset};
+
+/// Microseconds in a second.
+const SECOND_US: i64 = 1_000_000;
+
+impl Parser<'_> {
+    /// Appends the value that begins here with `first`. After an error the column may hold half a value.
+    #[inline(always)]
+    pub(super) fn value(
+        &mut self,
+        kind: &mut Kind,
+        column: &mut Column,
+        first: u8,
+    ) -> Result<(), Stop> {
+        match kind {
+            Kind::Long => {
+                let start = self.cursor.position();
+                if let Some(value) = number::long(&mut self.cursor)
+                    && let Buffers::Long(values) = &mut column.buffers
+                {
+                    values.push(value);
+                    return Ok(());
+                }
+                self.cursor.go_to(start);
+            }
+            Kind::Float | Kind::Double => {
+                let start = self.cursor.position();
+                if let Some(value) = number::short_double(&mut self.cursor) {
+                    match &mut column.buffers {
+                        Buffers::Double(values) => {
+                            values.push(value);
+                            return Ok(());
+                        }
+                        Buffers::Float(values) => {
+                            if let Some(value) = number::float_of(value) {
+                                values.push(value);
+                                return Ok(());
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+                self.cursor.go_to(start);
+            }
+            Kind::String if first == b'"' => {
+                if let Buffers::Bytes { offsets, data } = &mut column.buffers {
+                    self.string(data)?;
+                    offsets.push(offset(data.len()));
+                    return Ok(());
+                }
+            }
+            Kind::Array(element) if first == b'[' => {
+                if let Buffers::List { offsets, children } = &mut column.buffers {
+                    return self.array(element, offsets, &mut children[0]);
+                }
+            }
+            Kind::Struct(plan) if first == b'{' => {
+                if let Buffers::Struct { length, children } = &mut column.buffers {
+                    self.object(plan, children, *length)?;
+                    *length += 1;
+                    return Ok(());
+                }
+            }
+            Kind::Map(kind) if first == b'{' => {
+                if let Buffers::List { offsets, children } = &mut column.buffers {
+                    return self.map(kind, offsets, children);
+                }
+            }
+            Kind::Integer => {
+                let start = self.cursor.position();
+                if let Some(value) = number::long(&mut self.cursor)
+                    && let Ok(value) = i32::try_from(value)
+                    && let Buffers::Integer(values) = &mut column.buffers
+                {
+                    values.push(value);
+                    return Ok(());
+                }
+                self.cursor.go_to(start);
+            }
+            _ => {}
+        }
+        self.other_value(kind, column)
+    }
+
+    /// Any value: what the ways above did not take.
+    #[inline(never)]
+    fn other_value(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
+        self.need_text()?;
+        let start = self.cursor.position();
+        match self.cursor.byte() {
+            b'n' => {
+                self.literal(b"null")?;
+                column.push_null();
+                Ok(())
+            }
+            b't' => {
+                self.literal(b"true")?;
+                self.boolean(true, kind, column, start)
+            }
+            b'f' => {
+                self.literal(b"false")?;
+                self.boolean(false, kind, column, start)
+            }
+            b'"' | b'\'' => self.text(kind, column, start),
+            b'{' | b'[' => self.container(kind, column, start),
+            b'-' | b'0'..=b'9' | b'N' | b'I' | b'+' => self.number(kind, column, start),
+            _ => Err(self.syntax("expected a value")),
+        }
+    }
+
+    /// Steps over `true`, `false` or `null`.
+    pub(super) fn literal(&mut self, word: &[u8]) -> Result<(), Stop> {
+        if self.cursor.rest().starts_with(word) {
+            self.cursor.advance(word.len());
+            return Ok(());
+        }
+        Err(self.syntax("expected a value"))
+    }
+
+    fn boolean(
+        &mut self,
+        value: bool,
+        kind: &Kind,
+        column: &mut Column,
+        start: usize,
+    ) -> Result<(), Stop> {
+        match kind {
+            Kind::Boolean => column.push_bit(value),
+            Kind::String => column.push_utf8(if value { b"true" } else { b"false" }),
+            _ => return Err(self.misfit(kind, "a boolean", start)),
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, kind: &Kind, column: &mut Column, start: usize) -> Result<(), Stop> {
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        let done = self.any_string(&mut text);
+        let fits = done.map(|()| push_text(kind, column, &text));
+        self.scratch = text;
+        match fits {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.misfit(kind, "a string", start)),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// An object or array where another type belongs: as compact JSON in a string.
+    fn container(&mut self, kind: &Kind, column: &mut Column, start: usize) -> Result<(), Stop> {
+        if let (Kind::String, Buffers::Bytes { offsets, data }) = (kind, &mut column.buffers) {
+            self.compact_value(data)?;
+            offsets.push(offset(data.len()));
+            return Ok(());
+        }
+        let what = if self.cursor.byte() == b'{' { "an object" } else { "an array" };
+        self.skip_value()?;
+        Err(self.misfit(kind, what, start))
+    }
+
+    fn number(&mut self, kind: &Kind, column: &mut Column, start: usize) -> Result<(), Stop> {
+        if let Some(value) = self.not_finite() {
+            return match (kind, &mut column.buffers) {
+                (Kind::Float, Buffers::Float(values)) => Ok(values.push(value as f32)),
+                (Kind::Double, Buffers::Double(values)) => Ok(values.push(value)),
+                (Kind::String, Buffers::Bytes { offsets, data }) => {
+                    super::java_number::push_json_double(data, value);
+                    Ok(offsets.push(offset(data.len())))
+                }
+                _ => Err(self.misfit(kind, "a number", start)),
+            };
+        }
+        let Some(number) = number::text(&mut self.cursor) else {
+            return Err(self.syntax("not a number of JSON"));
+        };
+        let whole = number.as_long();
+        let fits = match (kind, &mut column.buffers) {
+            (Kind::Integer, Buffers::Integer(values)) => {
+                whole.and_then(|value| i32::try_from(value).ok()).map(|value| values.push(value))
+            }
+            (Kind::Long, Buffers::Long(values)) => whole.map(|value| values.push(value)),
+            (Kind::Timestamp, Buffers::Long(values)) => {
+                whole.and_then(|value| value.checked_mul(SECOND_US)).map(|value| values.push(value))
+            }
+            (Kind::Float, Buffers::Float(values)) => Some(values.push(number.as_float())),
+            (Kind::Double, Buffers::Double(values)) => Some(values.push(number.as_double())),
+            (&Kind::Decimal { precision, scale }, Buffers::Decimal(values)) => {
+                parse_decimal(number.text.as_bytes(), precision, scale)
+                    .map(|value| values.push(value))
+            }
+            (Kind::String, Buffers::Bytes { offsets, data }) => {
+                super::java_number::push_json_number(data, &number);
+                Some(offsets.push(offset(data.len())))
+            }
+            _ => None,
+        };
+        match fits {
+            Some(()) => Ok(()),
+            None if number.whole => {
+                let text = shortened(number.text);
+                Err(self.misfit(kind, &format!("the whole number {text}"), start))
+            }
+            None => {
+                let text = shortened(number.text);
+                Err(self.misfit(kind, &format!("the number {text}"), start))
+            }
+        }
+    }
+
+    /// Steps over the words for what JSON has no number for, which Spark's parser takes by default.
+    pub(super) fn not_finite(&mut self) -> Option<f64> {
+        let rest = self.cursor.rest();
+        if let [b'0'..=b'9', ..] | [b'-', b'0'..=b'9', ..] = rest {
+            return None;
+        }
+        let words: [(&[u8], f64); 6] = [
+            (b"NaN", f64::NAN),
+            (b"Infinity", f64::INFINITY),
+            (b"-Infinity", f64::NEG_INFINITY),
+            (b"+Infinity", f64::INFINITY),
+            (b"-INF", f64::NEG_INFINITY),
+            (b"+INF", f64::INFINITY),
+        ];
+        let (word, value) = words.into_iter().find(|(word, _)| rest.starts_with(word))?;
+        self.cursor.advance(word.len());
+        Some(value)
+    }
+
+    /// The value that began at `start` and has been read does not fit.
+    #[cold]
+    #[inline(never)]
+    fn misfit(&mut self, kind: &Kind, found: &str, start: usize) -> Stop {
+        let expected = match kind {
+            Kind::Decimal { precision, scale } => format!("decimal({precision},{scale})"),
+            kind => kind.name().to_owned(),
+        };
+        self.note(format!("expected {expected}, found {found}"), start);
+        Stop::Value
+    }
+}
+
+/// A JSON string into a column. False: it does not fit.
+fn push_text(kind: &Kind, column: &mut Column, text: &[u8]) -> bool {
+    let pushed = match (kind, &mut column.buffers) {
+        (Kind::String, _) => Some(column.push_utf8(text)),
+        (Kind::Binary, Buffers::Bytes { offsets, data }) => {
+            super::base64::decode(text, data).map(|()| offsets.push(offset(data.len())))
+        }
+        (Kind::Date, Buffers::Integer(values)) => parse_date(text).map(|days| values.push(days)),
+        (Kind::Timestamp, Buffers::Long(values)) => {
+            parse_timestamp(text).map(|time_us| values.push(time_us))
+        }
+        (&Kind::Decimal { precision, scale }, Buffers::Decimal(values)) => {
+            parse_decimal(text, precision, scale).map(|value| values.push(value))
+        }
+        (Kind::Float, Buffers::Float(values)) => {
+            not_finite_word(text).map(|value| values.push(value as f32))
+        }
+        (Kind::Double, Buffers::Double(values)) => {
+            not_finite_word(text).map(|value| values.push(value))
+        }
+        _ => None,
+    };
+    pushed.is_some()
+}
+
+fn not_finite_word(text: &[u8]) -> Option<f64> {
+    match text {
+        b"NaN" => Some(f64::NAN),
+        b"+INF" | b"+Infinity" | b"Infinity" => Some(f64::INFINITY),
+        b"-INF" | b"-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
+/// A number in a message: at most 40 characters of it.
+fn shortened(text: &str) -> String {
+    match text.get(..40) {
+        Some(start) if text.len() > 40 => format!("{start}…"),
+        _ => text.to_owned(),
+    }
+}

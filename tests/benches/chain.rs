@@ -1,0 +1,60 @@
+//! The chain parse → flatten → filter over the same generated orders, four ways, as ratios of one run:
+//!
+//! - `typed serde`: hand-written native Rust with typed serde_json, fused, JSON out: the yardstick;
+//! - `native columns`: the code of the shipped stages, compiled natively, called without a sandbox;
+//! - `three WASM stages`: the engine's own lane from record columns to the sink's record batch;
+//! - `topic to topic`: the whole pipeline on the built-in broker, from producer's topic to the sink's.
+//!
+//! Rounds alternate, medians are shown. Times are CPU times of the working thread, but for the last.
+//! `ORDERS=n ROUNDS=n cargo xtask bench` changes the size.
+
+#[path = "chain/columns.rs"]
+mod columns;
+#[path = "chain/measure.rs"]
+mod measure;
+#[path = "chain/orders.rs"]
+mod orders;
+#[path = "chain/topics.rs"]
+mod topics;
+#[path = "chain/typed.rs"]
+mod typed;
+#[path = "chain/wasm.rs"]
+mod wasm;
+
+use anyhow::{Result, ensure};
+use measure::{Figures, setting};
+use orders::{Case, Input};
+
+fn main() -> Result<()> {
+    let (count, rounds) = (setting("ORDERS", 100_000), setting("ROUNDS", 5));
+    println!("{count} orders, {rounds} rounds; ratios are against `typed serde` of the same rounds\n");
+    println!("{:<26}{:<20}{:>12}{:>12}{:>8}", "orders", "way", "orders/s", "µs/order", "ratio");
+    for case in Case::ALL {
+        bench(&Input::new(case, count), rounds)?;
+    }
+    topics::bench(&Input::new(Case::Course, count), rounds)?;
+    println!("\npeak RSS of this process: {} MB", measure::peak_rss_mb()?);
+    Ok(())
+}
+
+fn bench(input: &Input, rounds: usize) -> Result<()> {
+    let mut chain = wasm::Chain::new(input)?;
+    let mut native = columns::Chain::new(input)?;
+    let (mut typed_times, mut native_times, mut wasm_times) = (Figures::new(), Figures::new(), Figures::new());
+    for _ in 0..rounds {
+        let rows = typed_times.time(|| typed::chain(input))?;
+        let of_native = native_times.time(|| native.run())?;
+        let of_wasm = wasm_times.time(|| chain.run())?;
+        ensure!(rows == of_wasm && rows == of_native, "rows differ: {rows} typed, {of_native} native, {of_wasm} WASM");
+    }
+    let yardstick = typed_times.median();
+    for (way, times) in
+        [("typed serde", &typed_times), ("native columns", &native_times), ("three WASM stages", &wasm_times)]
+    {
+        measure::line(input.case.name(), way, input.len(), times.median(), yardstick);
+    }
+    let boundary = chain.boundary_share();
+    let of_native = native_times.median() / wasm_times.median();
+    println!("{:<26}boundary {:.0} % of the WASM time, WASM at {of_native:.2} of native columns\n", "", boundary * 100.0);
+    Ok(())
+}

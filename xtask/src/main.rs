@@ -1,0 +1,56 @@
+//! `cargo xtask`: set-up, demo, tests and benches, each with one command on a machine that has Rust
+//! (rustup) and a C tool chain.
+//!
+//! Runs other programs and adds nothing of its own to what they do; the pipeline runner itself is
+//! the package `gristmill-cli`.
+
+mod bench;
+mod clients;
+mod demo;
+mod licences;
+mod setup;
+mod steps;
+mod test;
+mod tool;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND
+
+  demo [--orders N|FILE …]    build everything and run the main job on retail orders
+  test [--without-clients]    format, lints, licences, every test, the suites of other people's clients
+  licences                    the licences of everything that is built in, against deny.toml
+  bench [NAME …]              how fast: hand-written Rust, the WebAssembly stages, the whole pipeline
+
+What follows `demo` goes to `gristmill demo`: see `cargo xtask demo --help`.";
+
+fn main() -> ExitCode {
+    match run(env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Vec<String>) -> Result<()> {
+    let Some((command, rest)) = arguments.split_first() else {
+        bail!("which command?\n\n{HELP}");
+    };
+    match command.as_str() {
+        "demo" => demo::run(rest),
+        "test" => test::run(rest),
+        "licences" => licences::check(),
+        "bench" => bench::run(rest),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        unknown => bail!("no command `{unknown}`\n\n{HELP}"),
+    }
+}

@@ -1,0 +1,50 @@
+//! `cargo xtask test`: everything that must hold before a change goes in.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::steps::Steps;
+use crate::{clients, licences, setup, tool};
+
+/// Names the Python with the independent readers to the tests.
+const PYTHON_VARIABLE: &str = "GRISTMILL_PYTHON";
+
+pub fn run(arguments: &[String]) -> Result<()> {
+    let with_clients = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => true,
+        ["--without-clients"] => false,
+        _ => bail!("`cargo xtask test` takes `--without-clients` or nothing"),
+    };
+    let mut steps = Steps::begin();
+    let mut python = PathBuf::new();
+    steps.step("set-up: Rust", || {
+        setup::wasm_target()?;
+        setup::rust_components()
+    })?;
+    if with_clients {
+        steps.step("set-up: programs of the clients", setup::client_programs)?;
+    }
+    steps.step("set-up: Python", || {
+        python = setup::python()?;
+        Ok(())
+    })?;
+    steps.step("format", || tool::run(&mut tool::cargo(&["fmt", "--all", "--check"])))?;
+    steps.step("licences", licences::check)?;
+    steps.step("build", || tool::run(&mut tool::cargo(&["build", "--release", "--workspace"])))?;
+    steps.step("tests", || {
+        let mut cargo = tool::cargo(&["test", "--release", "--workspace"]);
+        tool::run(cargo.env(PYTHON_VARIABLE, &python))
+    })?;
+    steps.step("lints", || {
+        let arguments =
+            ["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+        tool::run(&mut tool::cargo(&arguments))
+    })?;
+    if with_clients {
+        steps.step("clients", || clients::run(&python))?;
+    } else {
+        eprintln!("left out: the suites of kcat, confluent-kafka and Kafka's console tools");
+    }
+    Ok(())
+}
