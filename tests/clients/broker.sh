@@ -24,12 +24,12 @@ start_broker() {
   exit 1
 }
 
-# Ends the broker as Ctrl-C does; fails unless it ends well, and within 30 s.
+# Ends the broker as a service manager does; fails unless it ends well, and within 30 s.
 stop_broker() {
   local watchdog code
   (sleep 30 && kill -KILL "$broker_pid") 2> /dev/null &
   watchdog=$!
-  kill -INT "$broker_pid"
+  kill -TERM "$broker_pid"
   wait "$broker_pid"
   code=$?
   kill "$watchdog" 2> /dev/null

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use gristmill::ddl::parse_type;
 use gristmill::serde::Deserialize;
-use gristmill::serde_json::{Value, json};
+use gristmill::serde_json::{Value, from_str};
 use gristmill::{Error, Field, Schema, hint};
 
 use crate::convert::{Mode, check};
 
-/// The `with` table of the pipeline file. The tables in the crate's documentation say what each key means.
+/// The `with` table of the pipeline file. The tables in the crate's documentation say what each key
+/// means.
 #[derive(Debug, Deserialize)]
 #[serde(crate = "gristmill::serde")]
 pub struct Config {
@@ -19,7 +20,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The columns that change, in the order of the input. One that has its type already is left alone.
+    /// The columns that change, in the order of the input. One that has its type already is left
+    /// alone.
     pub fn fields(&self, input: &Schema) -> Result<Vec<Field>, Error> {
         if self.columns.is_empty() {
             return Err(Error::config(
@@ -62,22 +64,6 @@ fn index_of(input: &Schema, name: &str) -> Option<usize> {
 
 /// JSON Schema of the configuration, for editors.
 pub fn schema() -> Value {
-    json!({
-        "type": "object",
-        "additionalProperties": false,
-        "required": ["columns"],
-        "properties": {
-            "columns": {
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": { "type": "string" },
-                "description": "the new type of each column: { value = \"string\" }",
-            },
-            "mode": {
-                "enum": ["strict", "replace", "null"],
-                "description": "a value that cannot be cast fails its row (strict), \
-                    so does it but bad UTF-8 gets U+FFFD (replace), or becomes null (null)",
-            },
-        },
-    })
+    // A test holds the file to be JSON; without it editors would only lose their hints.
+    from_str(include_str!("config.schema.json")).unwrap_or_default()
 }

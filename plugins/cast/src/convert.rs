@@ -89,7 +89,8 @@ impl Caster {
         Self { mode, text: String::new() }
     }
 
-    /// Appends one value of `view` to `made` as `target`, always exactly one. Err: why the row fails; what was appended is null.
+    /// Appends one value of `view` to `made` as `target`, always exactly one. Err: why the row
+    /// fails; what was appended is null.
     pub fn cast(
         &mut self,
         view: &ColumnView<'_>,

@@ -30,8 +30,8 @@ pub fn push_timestamp(micros: i64, text: &mut String) {
     }
 }
 
-/// Year, month and day of the proleptic Gregorian calendar. Years are counted from March, so that the leap
-/// day is the last of its year; 400 years have 146,097 days.
+/// Year, month and day of the proleptic Gregorian calendar. Years are counted from March, so that
+/// the leap day is the last of its year; 400 years have 146,097 days.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);

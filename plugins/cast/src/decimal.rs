@@ -1,4 +1,5 @@
-//! Decimals: an integer of at most 38 digits and a scale, the digits of it that stand behind the point.
+//! Decimals: an integer of at most 38 digits and a scale, the digits of it that stand behind the
+//! point.
 
 /// Most digits of a decimal; 10^38 still fits in 128 bits.
 const DIGITS_MAX: usize = 38;
@@ -10,7 +11,8 @@ pub struct Shape {
     pub scale: i32,
 }
 
-/// Reads `[+-]digits[.digits][e[+-]digits]`, rounded half up (away from zero) to the scale. `None`: no number, or too many digits.
+/// Reads `[+-]digits[.digits][e[+-]digits]`, rounded half up (away from zero) to the scale. `None`:
+/// no number, or too many digits.
 pub fn parse(text: &str, shape: Shape) -> Option<i128> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),

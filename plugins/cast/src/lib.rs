@@ -1,4 +1,5 @@
-//! The stage `cast`: gives columns another type, with the rules of Spark's CAST. Each column keeps its name and place.
+//! The stage `cast`: gives columns another type, with the rules of Spark's CAST. Each column keeps
+//! its name and place.
 //!
 //! ```toml
 //! [[stage]]
@@ -37,8 +38,8 @@
 //! | anything | string | numbers as Java prints them (`1.0E20`), timestamps as `2026-01-05 12:00:00.5`, `{1, a}`, `[1, 2]`, `{k -> v}` |
 //! | array, struct, map | the same shape | element by element; the members of a struct by their place |
 //!
-//! Other than in Spark's old (non-ANSI) mode, an overflow never wraps around: `null` gives null for it. Left out: zones by name
-//! (`Europe/Berlin`), times without a date, numbers in hexadecimal.
+//! Other than in Spark's old (non-ANSI) mode, an overflow never wraps around: `null` gives null for
+//! it. Left out: zones by name (`Europe/Berlin`), times without a date, numbers in hexadecimal.
 
 mod config;
 mod convert;
@@ -51,7 +52,6 @@ mod text;
 
 use gristmill::{Batch, Column, DataType, Description, Error, Output, Schema, Stage};
 
-#[cfg(target_arch = "wasm32")]
 gristmill::export!(Cast);
 
 /// The stage, ready for batches.

@@ -1,6 +1,7 @@
 //! Numbers out of text, as Java reads them, and from doubles to integers.
 
-/// Reads a double: blanks around it do not count, `inf`, `infinity` and `nan` in any case, Java's suffixes `d` and `f` allowed.
+/// Reads a double: blanks around it do not count, `inf`, `infinity` and `nan` in any case, Java's
+/// suffixes `d` and `f` allowed.
 pub fn parse_double(text: &str) -> Option<f64> {
     without_suffix(trimmed(text)).parse().ok()
 }

@@ -1,14 +1,17 @@
 //! The stage's configuration: either one column with its conditions, or a `where` text.
 
 use gristmill::serde::Deserialize;
-use gristmill::serde_json::{Value, json};
+use gristmill::serde_json::{Value, from_str};
 use gristmill::{DataType, Error, Schema};
 
-use crate::check::{Checker, Found, against, one_of};
+use crate::against::{against, one_of};
+use crate::check::Checker;
+use crate::columns::Found;
 use crate::predicate::Predicate;
 use crate::sql::{self, Comparison, Literal, Mistake};
 
-/// The `with` table of the pipeline file. The table in the crate's documentation says what each key means.
+/// The `with` table of the pipeline file. The table in the crate's documentation says what each key
+/// means.
 #[derive(Debug, Default, Deserialize)]
 #[serde(crate = "gristmill::serde", default)]
 pub struct Config {
@@ -49,7 +52,7 @@ impl Config {
             }
         };
         let predicate = if self.not { predicate.negated() } else { predicate };
-        Ok((predicate, checker.reads()))
+        Ok((predicate, checker.columns.reads()))
     }
 
     /// `where = "…"`
@@ -70,7 +73,8 @@ impl Config {
 
     /// `column = "…"` and its conditions, all of which must hold.
     fn listed(&self, column: &str, checker: &mut Checker<'_>) -> Result<Predicate, Error> {
-        let found = checker.find_named(column).map_err(|why| Error::config("column", why))?;
+        let found =
+            checker.columns.find_named(column).map_err(|why| Error::config("column", why))?;
         let mut parts = Vec::new();
         for (key, comparison, value) in self.comparisons() {
             let compared = literal(&found, value)
@@ -133,7 +137,8 @@ impl Config {
     }
 }
 
-/// A value of the configuration. On a float column a number is a float, so that what prints as 299.98 equals 299.98.
+/// A value of the configuration. On a float column a number is a float, so that what prints as
+/// 299.98 equals 299.98.
 fn literal(found: &Found<'_>, value: &Value) -> Result<Literal, Mistake> {
     match value {
         Value::Bool(value) => Ok(Literal::Boolean(*value)),
@@ -161,33 +166,6 @@ fn exact_number(text: &str) -> Literal {
 
 /// JSON Schema of the configuration, for editors.
 pub fn schema() -> Value {
-    let scalar =
-        |what: &str| json!({ "type": ["string", "number", "boolean"], "description": what });
-    let list = |what: &str| {
-        let item = json!({ "type": ["string", "number", "boolean"] });
-        json!({ "type": "array", "items": item, "minItems": 1, "description": what })
-    };
-    let flag = |what: &str| json!({ "type": "boolean", "description": what });
-    let text = |what: &str| json!({ "type": "string", "description": what });
-    json!({
-        "type": "object",
-        "additionalProperties": false,
-        "oneOf": [{ "required": ["column"] }, { "required": ["where"] }],
-        "properties": {
-            "column": text("the column that is looked at; dots reach into structs"),
-            "equals": scalar("kept if the column equals this"),
-            "not_equals": scalar("kept if the column is not null and differs from this"),
-            "in": list("kept if the column equals one of these"),
-            "not_in": list("kept if the column is not null and equals none of these"),
-            "less_than": scalar("kept if the column is less"),
-            "at_most": scalar("kept if the column is less or equal"),
-            "greater_than": scalar("kept if the column is greater"),
-            "at_least": scalar("kept if the column is greater or equal"),
-            "is_null": flag("kept if the column is null (true) or is not (false)"),
-            "is_not_null": flag("kept if the column is not null (true) or is (false)"),
-            "ignore_case": flag("texts are compared in lower case"),
-            "not": flag("kept if the condition is false; where it is null the row is dropped still"),
-            "where": text("a condition in SQL, such as city = 'Chicago' and state in ('IL')"),
-        },
-    })
+    // A test holds the file to be JSON; without it editors would only lose their hints.
+    from_str(include_str!("config.schema.json")).unwrap_or_default()
 }

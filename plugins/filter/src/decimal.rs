@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 /// Most digits of a decimal, and so its largest scale: 10^38 still fits in 128 bits.
 pub const DIGITS_MAX: u32 = 38;
 
-/// Compares two decimals of any scales up to 38 without rounding or overflow: whole parts first, then fractions.
+/// Compares two decimals of any scales up to 38 without rounding or overflow: whole parts first,
+/// then fractions.
 pub fn compare(left: i128, left_scale: u32, right: i128, right_scale: u32) -> Ordering {
     if left_scale == right_scale {
         return left.cmp(&right);

@@ -1,5 +1,5 @@
-//! Evaluates a predicate over a batch, one column at a time: each node makes a byte per row (see `truth.rs`), so that no loop
-//! over rows looks at the shape of the condition.
+//! Evaluates a predicate over a batch, one column at a time: each node makes a byte per row (see
+//! `truth.rs`), so that no loop over rows looks at the shape of the condition.
 
 use std::cmp::Ordering;
 

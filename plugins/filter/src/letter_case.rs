@@ -1,5 +1,6 @@
-//! Case that does not count: every character in its simple lower case (Unicode, one character to one), as Java's
-//! `Character.toLowerCase` has it. So `STRASSE` does not equal `straße`, and Σ becomes σ wherever it stands.
+//! Case that does not count: every character in its simple lower case (Unicode, one character to
+//! one), as Java's `Character.toLowerCase` has it. So `STRASSE` does not equal `straße`, and Σ
+//! becomes σ wherever it stands.
 
 /// The simple lower case of one character.
 pub fn lower(character: char) -> char {
@@ -27,7 +28,8 @@ pub fn folded(text: &str) -> String {
 
 /// Whether the lower case of `text` is `folded`. `scratch` is overwritten.
 pub fn equals_folded(text: &str, folded: &str, scratch: &mut String) -> bool {
-    // If even ASCII's rule makes them equal, so does Unicode's; only texts beyond ASCII need the slow way.
+    // If even ASCII's rule makes them equal, so does Unicode's; only texts beyond ASCII need the
+    // slow way.
     if text.len() == folded.len() && text.eq_ignore_ascii_case(folded) {
         return true;
     }

@@ -1,7 +1,8 @@
 //! The patterns of `like`: `%` stands for any characters, `_` for one.
 //!
-//! A pattern is cut at its `%` into segments. The first must begin the text, the last must end it, and each between them is taken
-//! where it is found first; so matching never goes back, and its time is bounded by text times pattern.
+//! A pattern is cut at its `%` into segments. The first must begin the text, the last must end it,
+//! and each between them is taken where it is found first; so matching never goes back, and its
+//! time is bounded by text times pattern.
 
 /// A pattern, ready to match.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,8 @@ enum Piece {
 }
 
 impl Pattern {
-    /// Reads a pattern. Err: the escape character is followed by something that needs no escape (Spark refuses it too).
+    /// Reads a pattern. Err: the escape character is followed by something that needs no escape
+    /// (Spark refuses it too).
     pub fn new(pattern: &str, escape: char, ignore_case: bool) -> Result<Self, String> {
         let mut segments = vec![Segment::default()];
         let mut characters = pattern.chars();

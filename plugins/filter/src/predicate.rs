@@ -1,7 +1,9 @@
-//! A condition as it runs: names are column numbers, literals have the form in which they are compared, and the
-//! seven comparisons are down to three (`a <> b` is not `a = b`, `a >= b` is not `a < b`: the order of values is total).
+//! A condition as it runs: names are column numbers, literals have the form in which they are
+//! compared, and the seven comparisons are down to three (`a <> b` is not `a = b`, `a >= b` is not
+//! `a < b`: the order of values is total).
 
 use crate::like::Pattern;
+use crate::sql::Comparison;
 
 /// A condition over one row: true, false or null.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +50,8 @@ pub struct Operand {
     pub reading: Reading,
 }
 
-/// How values are read for a comparison. All but the last five end up as 64-bit keys of the same order.
+/// How values are read for a comparison. All but the last five end up as 64-bit keys of the same
+/// order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// 32-bit integers and dates.
@@ -112,9 +115,24 @@ impl Predicate {
             other => Self::Not(Box::new(other)),
         }
     }
+
+    /// One of the seven comparisons by one of the three that are evaluated; the flag says
+    /// null-safe.
+    pub fn relate(comparison: Comparison, make: impl FnOnce(Relation, bool) -> Self) -> Self {
+        match comparison {
+            Comparison::Equal => make(Relation::Equal, false),
+            Comparison::NotEqual => make(Relation::Equal, false).negated(),
+            Comparison::Less => make(Relation::Less, false),
+            Comparison::LessOrEqual => make(Relation::Greater, false).negated(),
+            Comparison::Greater => make(Relation::Greater, false),
+            Comparison::GreaterOrEqual => make(Relation::Less, false).negated(),
+            Comparison::NullSafeEqual => make(Relation::Equal, true),
+        }
+    }
 }
 
-/// A double as an integer with Spark's order: -0.0 equals 0.0, NaN equals NaN and is above everything.
+/// A double as an integer with Spark's order: -0.0 equals 0.0, NaN equals NaN and is above
+/// everything.
 pub fn double_key(value: f64) -> i64 {
     if value.is_nan() {
         return i64::MAX;

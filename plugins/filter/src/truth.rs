@@ -1,5 +1,5 @@
-//! SQL's three truth values, one byte per row, in an order that makes Kleene's logic plain arithmetic:
-//! `and` is the smaller, `or` the larger, `not` the distance from the top.
+//! SQL's three truth values, one byte per row, in an order that makes Kleene's logic plain
+//! arithmetic: `and` is the smaller, `or` the larger, `not` the distance from the top.
 
 use gristmill::ColumnView;
 

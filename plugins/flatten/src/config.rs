@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use gristmill::serde::Deserialize;
-use gristmill::serde_json::{Value, json};
+use gristmill::serde_json::{Value, from_str};
 use gristmill::{DataType, Error, Field, Schema, hint};
 
 use crate::explode::{Element, Rules};
 
-/// The `with` table of the pipeline file. The table in the crate's documentation says what each key means.
+/// The `with` table of the pipeline file. The table in the crate's documentation says what each key
+/// means.
 #[derive(Debug, Deserialize)]
 #[serde(crate = "gristmill::serde")]
 pub struct Config {
@@ -162,33 +163,6 @@ fn made_of(exploded: &Field) -> Result<(Element, Vec<Field>), Error> {
 
 /// JSON Schema of the configuration, for editors.
 pub fn schema() -> Value {
-    json!({
-        "type": "object",
-        "additionalProperties": false,
-        "required": ["explode"],
-        "properties": {
-            "explode": { "type": "string", "description": "the array or map column to take apart" },
-            "outer": {
-                "type": "boolean",
-                "description": "a row whose array is null or empty becomes one row of nulls",
-            },
-            "position": {
-                "type": "string",
-                "description": "name of an int column with the place of each element, from 0",
-            },
-            "rename": {
-                "type": "object",
-                "additionalProperties": { "type": "string" },
-                "description": "new names for the columns that are made: { old = \"new\" }",
-            },
-            "prefix": {
-                "type": "string",
-                "description": "stands before the names of the columns that are made and not renamed",
-            },
-            "keep_null_elements": {
-                "type": "boolean",
-                "description": "an element that is null becomes a row of nulls (true) or none",
-            },
-        },
-    })
+    // A test holds the file to be JSON; without it editors would only lose their hints.
+    from_str(include_str!("config.schema.json")).unwrap_or_default()
 }

@@ -1,4 +1,5 @@
-//! The stage `flatten`: one row for each element of an array or entry of a map, as Spark's `explode` and `inline` do it.
+//! The stage `flatten`: one row for each element of an array or entry of a map, as Spark's
+//! `explode` and `inline` do it.
 //!
 //! ```toml
 //! [[stage]]
@@ -18,9 +19,10 @@
 //! | `prefix` | stands before the names of the columns that are made and not renamed | `""` |
 //! | `keep_null_elements` | an element that is null becomes a row of nulls, as in Spark; else none | `true` |
 //!
-//! What is made: of an array of structs, a column for each field of the struct; of an array of anything else, one column with
-//! the array's name; of a map, the columns `key` and `value`. All of them may be null. Order is kept. Every other column is carried by
-//! the host, repeated for each element. A column that is made must not have the name of one that is carried: rename one.
+//! What is made: of an array of structs, a column for each field of the struct; of an array of
+//! anything else, one column with the array's name; of a map, the columns `key` and `value`. All of
+//! them may be null. Order is kept. Every other column is carried by the host, repeated for each
+//! element. A column that is made must not have the name of one that is carried: rename one.
 
 mod config;
 mod explode;
@@ -30,7 +32,6 @@ mod tests;
 
 use gristmill::{Batch, Column, Description, Error, Output, Schema, Stage};
 
-#[cfg(target_arch = "wasm32")]
 gristmill::export!(Flatten);
 
 /// The stage, ready for batches.
@@ -40,7 +41,8 @@ pub struct Flatten {
     runs: runs::Runs,
     /// The places, if they are asked for.
     position: Option<Column>,
-    /// One for each column made of elements; used where the input's own buffers cannot be handed on.
+    /// One for each column made of elements; used where the input's own buffers cannot be handed
+    /// on.
     columns: Vec<Column>,
 }
 

@@ -1,4 +1,5 @@
-//! Which elements make the output, in order, as runs: most batches are one run, and its columns are the input's own buffers.
+//! Which elements make the output, in order, as runs: most batches are one run, and its columns are
+//! the input's own buffers.
 
 use std::ops::Range;
 

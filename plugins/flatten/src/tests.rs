@@ -258,10 +258,18 @@ fn elements() -> impl Strategy<Value = Vec<Element>> {
     prop::collection::vec(element, 0..5)
 }
 
+#[test]
+fn the_schema_for_editors_knows_every_key() {
+    let schema = crate::config::schema();
+    let keys: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["explode", "keep_null_elements", "outer", "position", "prefix", "rename"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Against a loop over rows; the input is a slice, so that offsets and bitmaps do not begin at 0.
+    /// Against a loop over rows; the input is a slice, so that offsets and bitmaps do not begin at
+    /// 0.
     #[test]
     fn any_arrays_come_apart_as_row_by_row(
         rows in prop::collection::vec(prop::option::weighted(0.9, elements()), 0..40),
@@ -271,7 +279,10 @@ proptest! {
     ) {
         let schema = parse_schema("items array<struct<l: long, s: string, b: boolean>>").unwrap();
         let as_json = |row: &Option<Vec<Element>>| row.as_ref().map_or(Value::Null, |elements| {
-            let element = |element: &Element| element.as_ref().map_or(Value::Null, |(l, s, b)| json!({ "l": l, "s": s, "b": b }));
+            let element = |element: &Element| match element {
+                Some((l, s, b)) => json!({ "l": l, "s": s, "b": b }),
+                None => Value::Null,
+            };
             elements.iter().map(element).collect()
         });
         let mut input = Column::new(&schema.fields[0].data_type);
@@ -280,14 +291,15 @@ proptest! {
         let start = start.min(rows.len() / 8) * 8;
         let view = whole.slice(start..rows.len()).unwrap();
 
-        let config = json!({ "explode": "items", "outer": outer, "keep_null_elements": keep_null_elements, "position": "p" });
+        let mut config = json!({ "explode": "items", "outer": outer, "position": "p" });
+        config["keep_null_elements"] = json!(keep_null_elements);
         let mut stage = NativeStage::<Flatten>::new(&config.to_string(), schema.clone()).unwrap();
         let batch = Batch { row_count: view.len(), columns: vec![view] };
         let mut found = Vec::new();
         stage.process(&batch, |output| {
             for (at, row) in output.row_numbers().unwrap().iter().enumerate() {
-                let made: Vec<Value> = output.columns().iter().map(|column| read(column, at)).collect();
-                found.push(json!([row, made]));
+                let made = output.columns().iter().map(|column| read(column, at));
+                found.push(json!([row, made.collect::<Value>()]));
             }
         }).unwrap();
 
@@ -297,7 +309,9 @@ proptest! {
             for (position, element) in elements.iter().flatten().enumerate() {
                 match element {
                     Some((l, s, b)) => expected.push(json!([row, [position, l, s, b]])),
-                    None if keep_null_elements => expected.push(json!([row, [position, null, null, null]])),
+                    None if keep_null_elements => {
+                        expected.push(json!([row, [position, null, null, null]]));
+                    }
                     None => {}
                 }
             }

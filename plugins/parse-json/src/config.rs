@@ -66,7 +66,9 @@ impl Config {
         let Some(name) = &self.corrupt_record_column else { return Ok(None) };
         let refuse = |message: &str| Err(Error::config("corrupt_record_column", message));
         if self.mode != Mode::Permissive {
-            return refuse("only with mode = \"permissive\"; in mode \"reject\" such texts are failures");
+            return refuse(
+                "only with mode = \"permissive\"; in mode \"reject\" such texts are failures",
+            );
         }
         let Some(index) = parsed.iter().position(|field| field.name == *name) else {
             return Ok(Some((name.clone(), parsed.len())));
@@ -84,7 +86,9 @@ impl SchemaText {
         let schema = match &self.0 {
             Value::String(text) => parse_schema(text),
             Value::Object(_) => parse_schema(&self.0.to_string()),
-            _ => Err(Error::new("expected DDL as in `order_id long, city string`, or Spark's schema JSON")),
+            _ => Err(Error::new(
+                "expected DDL as in `order_id long, city string`, or Spark's schema JSON",
+            )),
         };
         let schema = schema.map_err(|why| Error::config("schema", why))?;
         Ok(schema.fields.into_iter().map(nullable).collect())
@@ -97,17 +101,13 @@ fn nullable(field: Field) -> Field {
 
 fn nullable_type(data_type: DataType) -> DataType {
     match data_type {
-        DataType::Struct(fields) => {
-            DataType::Struct(fields.into_iter().map(nullable).collect())
-        }
+        DataType::Struct(fields) => DataType::Struct(fields.into_iter().map(nullable).collect()),
         DataType::Array { element, .. } => {
             DataType::Array { element: Box::new(nullable_type(*element)), contains_null: true }
         }
-        DataType::Map { key, value, .. } => DataType::Map {
-            key,
-            value: Box::new(nullable_type(*value)),
-            value_contains_null: true,
-        },
+        DataType::Map { key, value, .. } => {
+            DataType::Map { key, value: Box::new(nullable_type(*value)), value_contains_null: true }
+        }
         scalar => scalar,
     }
 }

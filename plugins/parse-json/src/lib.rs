@@ -24,7 +24,11 @@
 
 mod config;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod from_json;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use gristmill::json::{JsonReader, Mistake};
 use gristmill::{Batch, Column, DataType, Description, Error, Field, Output, Schema, Stage};

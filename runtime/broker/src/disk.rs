@@ -88,7 +88,8 @@ impl dyn Disk + '_ {
         };
         let len = file.len()?;
         if len > len_max as u64 {
-            let text = format!("{} is {len} bytes long, at most {len_max} expected", path.display());
+            let text =
+                format!("{} is {len} bytes long, at most {len_max} expected", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let mut content = Vec::new();

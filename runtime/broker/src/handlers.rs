@@ -229,10 +229,7 @@ impl Call {
     }
 
     fn decode<Q: Decodable>(&self) -> Result<Q> {
-        let mut body = self.body.clone();
-        let request = Q::decode(&mut body, self.session.version)?;
-        ensure!(body.is_empty(), "{} bytes after the request", body.len());
-        Ok(request)
+        Q::decode(&mut self.body.clone(), self.session.version)
     }
 
     fn encode<R: Encodable + HeaderVersion>(
@@ -274,3 +271,8 @@ impl<R: Encodable + HeaderVersion + Send> IntoResponse for Acknowledged<R> {
 fn error_code<T>(result: &Result<T, kafka_protocol::ResponseError>) -> i16 {
     result.as_ref().err().map_or(0, kafka_protocol::ResponseError::code)
 }
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,7 @@ async fn write(location: &Location, version: u64) -> Result<()> {
     table.load_version(version).await.context("cannot read the table")?;
     checkpoints::create_checkpoint(&table, None).await.context("cannot write the checkpoint")?;
     location.sync_checkpoint(version)?;
-    if table.snapshot()?.table_config().enable_expired_log_cleanup() {
+    if table.snapshot()?.table_config().enable_expired_log_cleanup.unwrap_or(true) {
         checkpoints::cleanup_metadata(&table, None).await.context("cannot clean up the log")?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
 use deltalake::logstore::LogStore;
 use deltalake::parquet::arrow::ProjectionMask;
-use deltalake::parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStreamBuilder};
+use deltalake::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use deltalake::{ObjectStore, Path};
 use futures::TryStreamExt;
 
@@ -88,19 +88,17 @@ async fn read_checkpoint(
     file: &Path,
     found: &mut Transactions,
 ) -> Result<()> {
+    let bytes = store.get_opts(file, Default::default()).await?.bytes().await?;
     if file.as_ref().ends_with(".json") {
-        let bytes = store.get_opts(file, Default::default()).await?.bytes().await?;
         for line in bytes.split(|byte| *byte == b'\n') {
             found.extend(transaction(line)?);
         }
         return Ok(());
     }
-    let builder =
-        ParquetRecordBatchStreamBuilder::new(ParquetObjectReader::new(store, file.clone())).await?;
-    let columns = ProjectionMask::columns(builder.parquet_schema(), ["txn"]);
-    let mut batches = builder.with_projection(columns).build()?;
-    while let Some(batch) = batches.try_next().await? {
-        collect(&batch, found);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+    let columns = ProjectionMask::columns(builder.parquet_schema(), ["txn.appId", "txn.version"]);
+    for batch in builder.with_projection(columns).build()? {
+        collect(&batch?, found);
     }
     Ok(())
 }

@@ -8,7 +8,8 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use deltalake::kernel::LogicalFileView;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
-use deltalake::parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStreamBuilder};
+use deltalake::datafile::DataFileReader;
+use deltalake::datafile::reader::ParquetFileReader;
 use deltalake::DeltaTable;
 use futures::TryStreamExt;
 
@@ -114,9 +115,14 @@ async fn read_file(
     schema: &SchemaRef,
     limit: usize,
 ) -> Result<Vec<RecordBatch>> {
-    let reader = ParquetObjectReader::new(table.object_store(), file.object_store_path());
-    let stream = ParquetRecordBatchStreamBuilder::new(reader).await?.with_limit(limit).build()?;
-    let read: Vec<RecordBatch> = stream.try_collect().await?;
+    let reader = ParquetFileReader::new(table.object_store());
+    let mut stream = reader.read_file(file.object_store_path()).await?;
+    let (mut read, mut wanted) = (Vec::new(), limit);
+    while wanted > 0 && let Some(rows) = stream.try_next().await? {
+        let rows = rows.slice(0, rows.num_rows().min(wanted));
+        wanted -= rows.num_rows();
+        read.push(rows);
+    }
     let partition_values = file.partition_values_map();
     let partition_columns = table.snapshot()?.metadata().partition_columns();
     let mut batches = Vec::new();

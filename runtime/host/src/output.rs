@@ -3,6 +3,7 @@
 use crate::ProcessError;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_buffer::{BooleanBufferBuilder, ScalarBuffer};
+use arrow_schema::FieldRef;
 use arrow_select::filter::FilterBuilder;
 
 /// The output of one batch. Input rows that are neither named in `rows` nor failed were filtered.
@@ -61,6 +62,17 @@ impl Rows {
             ))),
         }
     }
+}
+
+/// A column that is not nullable has no nulls; arrow's constructors see to the nested ones.
+pub(crate) fn check_nulls(fields: &[FieldRef], columns: &[ArrayRef]) -> Result<(), ProcessError> {
+    for (field, column) in fields.iter().zip(columns) {
+        if !field.is_nullable() && column.null_count() > 0 {
+            let what = format!("`{}` has nulls, and is not nullable", field.name());
+            return Err(ProcessError::BadOutput(what));
+        }
+    }
+    Ok(())
 }
 
 fn check_rows(

@@ -92,7 +92,9 @@ fn members(random: &mut Random, style: Style, mut members: Vec<(&str, String)>) 
     match style {
         Style::Shuffled => random.shuffle(&mut members),
         Style::OtherOrder => members.sort(),
-        Style::ExtraMembers => members.insert(2, ("source", "{\"app\":\"shop\",\"v\":[1,2.5]}".into())),
+        Style::ExtraMembers => {
+            members.insert(2, ("source", "{\"app\":\"shop\",\"v\":[1,2.5]}".into()))
+        }
         _ => {}
     }
     let (colon, comma) = if style == Style::Spaced { (": ", ",\n  ") } else { (":", ",") };
@@ -123,7 +125,10 @@ fn order(random: &mut Random, style: Style, id: usize, item_id: &mut u64) -> Str
             ("order_item_product_id", (1 + random.below(1345)).to_string()),
             ("order_item_quantity", quantity.to_string()),
             ("order_item_product_price", format!("{price:?}")),
-            ("order_item_subtotal", format!("{:?}", (price * quantity as f64 * 100.0).round() / 100.0)),
+            (
+                "order_item_subtotal",
+                format!("{:?}", (price * quantity as f64 * 100.0).round() / 100.0),
+            ),
         ];
         *item_id += 1;
         items.push(members(random, style, item));

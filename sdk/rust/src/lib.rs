@@ -8,7 +8,6 @@ mod column_view;
 mod config;
 pub mod ddl;
 mod error;
-#[cfg(target_arch = "wasm32")]
 pub mod export;
 pub mod frame;
 mod instance;

@@ -1,4 +1,5 @@
-//! An expression as written: names are not looked up and literals not yet fitted to a column's type.
+//! An expression as written: names are not looked up and literals not yet fitted to a column's
+//! type.
 
 /// One node, with the place where its text begins.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,5 @@
-//! The words of `where`: text to tokens to an expression, with Spark's grammar for the part of SQL that a filter needs.
+//! The words of `where`: text to tokens to an expression, with Spark's grammar for the part of SQL
+//! that a filter needs.
 //!
 //! Knows nothing of columns and types; `check.rs` gives an expression its meaning.
 

@@ -1,5 +1,6 @@
-//! Tokens to an expression, by recursive descent. Loosest first: `or`, `and`, `not`, then one predicate
-//! (`=` …, `is null`, `in`, `between`, `like`) over values. Key words in any case, as in Spark.
+//! Tokens to an expression, by recursive descent. Loosest first: `or`, `and`, `not`, then one
+//! predicate (`=` …, `is null`, `in`, `between`, `like`) over values. Key words in any case, as in
+//! Spark.
 
 use super::Mistake;
 use super::expression::{Comparison, Expression, Kind, Literal};

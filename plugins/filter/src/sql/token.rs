@@ -1,7 +1,8 @@
 //! Text to tokens, after Spark's lexer (`SqlBaseLexer.g4`).
 //!
-//! Text stands in single or double quotes, as in Spark by default; a quote inside is doubled (SQL, Spark 4) or escaped with a
-//! backslash (Spark). Names may stand in back quotes. Numbers: `5`, `5L` integers, `1.5`, `1.5BD` decimals, `1e3`, `1.5D` doubles, `1.5F` floats.
+//! Text stands in single or double quotes, as in Spark by default; a quote inside is doubled (SQL,
+//! Spark 4) or escaped with a backslash (Spark). Names may stand in back quotes. Numbers: `5`, `5L`
+//! integers, `1.5`, `1.5BD` decimals, `1e3`, `1.5D` doubles, `1.5F` floats.
 
 use super::expression::Literal;
 use super::{Comparison, Mistake};
@@ -169,7 +170,8 @@ impl Lexer {
         Ok(text)
     }
 
-    /// Spark's backslash escapes (`ParserUtils.unescapeSQLString`); `\%` and `\_` keep their backslash, for `like`.
+    /// Spark's backslash escapes (`ParserUtils.unescapeSQLString`); `\%` and `\_` keep their
+    /// backslash, for `like`.
     fn escape(&mut self, escaped: char, text: &mut String) {
         self.next += 2;
         match escaped {

@@ -1,9 +1,10 @@
 //! Promises of the documentation, as tables.
 #![allow(clippy::unwrap_used)]
 
+use gristmill::native::{NativeStage, string_column};
 use gristmill::serde::Deserialize;
 use gristmill::serde_json::{Value, json};
-use gristmill::{Batch, Column, DataType, Schema, Stage, parse_schema};
+use gristmill::{Batch, Column, DataType, Output, Schema, Stage, parse_schema};
 
 use crate::evaluate::Evaluator;
 use crate::{Filter, config::Config};
@@ -269,4 +270,54 @@ fn a_filter_reads_each_of_its_columns_once_and_nothing_else() {
     let (_, description) = Filter::describe(config, &schema).unwrap();
     assert_eq!(description.reads, ["city", "address"]);
     assert_eq!(schema.field("city").unwrap().data_type, DataType::String);
+}
+
+#[test]
+fn the_schema_for_editors_knows_every_key() {
+    let schema = crate::config::schema();
+    let keys: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "at_least",
+            "at_most",
+            "column",
+            "equals",
+            "greater_than",
+            "ignore_case",
+            "in",
+            "is_not_null",
+            "is_null",
+            "less_than",
+            "not",
+            "not_equals",
+            "not_in",
+            "where",
+        ]
+    );
+}
+
+#[test]
+fn a_batch_that_passes_whole_names_no_rows() {
+    let row_numbers = |text: &str| {
+        let config = json!({ "where": text }).to_string();
+        let schema = parse_schema("city string").unwrap();
+        let mut stage = NativeStage::<Filter>::new(&config, schema).unwrap();
+        let mut column = string_column([Some("a"), Some("b")]);
+        let batch = Batch { row_count: 2, columns: vec![column.view()] };
+        let numbers = |output: &Output<'_>| output.row_numbers().map(<[u32]>::to_vec);
+        stage.process(&batch, numbers).unwrap()
+    };
+    assert_eq!(row_numbers("city < 'c'"), None);
+    assert_eq!(row_numbers("city < 'b'"), Some(vec![0]));
+    assert_eq!(row_numbers("city < 'a'"), Some(vec![]));
+}
+
+#[test]
+fn a_key_that_does_not_exist_is_refused() {
+    let config = r#"{ "column": "city", "equal": "Chicago" }"#;
+    let schema = parse_schema("city string").unwrap();
+    let message = NativeStage::<Filter>::new(config, schema).unwrap_err();
+    let expected = "config.equal: unknown key; did you mean `equals`?";
+    assert!(message.message().starts_with(expected), "{message}");
 }

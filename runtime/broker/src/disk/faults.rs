@@ -4,6 +4,8 @@
 //! synced is there, and of the rest whatever the dice say, sector by sector. A failed sync loses its bytes for good though reads
 //! still show them, as Linux does it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -195,9 +197,9 @@ impl NameChange {
 
     fn folder(&self) -> Option<&Path> {
         match self {
-            NameChange::Link(path, _)
-            | NameChange::Unlink(path)
-            | NameChange::Rename(path, _) => path.parent(),
+            NameChange::Link(path, _) | NameChange::Unlink(path) | NameChange::Rename(path, _) => {
+                path.parent()
+            }
         }
     }
 }

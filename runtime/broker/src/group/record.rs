@@ -144,7 +144,7 @@ pub(crate) fn decode_group(bytes: &[u8]) -> Result<SavedGroup> {
 
 /// Only the metadata of the chosen strategy is stored, as in Kafka.
 fn decode_member(rest: &mut Fields<'_>, version: i16, protocol: Option<&str>) -> Result<Member> {
-    let mut member = Member { id: rest.string()?, ..Member::default() };
+    let mut member = Member::named(rest.string()?);
     if version >= 3 {
         member.instance_id = rest.nullable()?;
     }
@@ -248,17 +248,14 @@ mod tests {
     }
 
     fn group() -> SavedGroup {
-        let member = Member {
-            id: "m-1".into(),
-            instance_id: Some("i".into()),
-            client_id: "c".into(),
-            client_host: "/127.0.0.1".into(),
-            session_timeout_ms: 45_000,
-            rebalance_timeout_ms: 300_000,
-            protocols: vec![("range".into(), Bytes::from_static(b"meta"))],
-            assignment: Bytes::from_static(b"assigned"),
-            ..Member::default()
-        };
+        let mut member = Member::named("m-1".into());
+        member.instance_id = Some("i".into());
+        member.client_id = "c".into();
+        member.client_host = "/127.0.0.1".into();
+        member.session_timeout_ms = 45_000;
+        member.rebalance_timeout_ms = 300_000;
+        member.protocols = vec![("range".into(), Bytes::from_static(b"meta"))];
+        member.assignment = Bytes::from_static(b"assigned");
         SavedGroup {
             generation: 4,
             protocol_type: Some("consumer".into()),

@@ -138,6 +138,11 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// A member of which only the id is known yet.
+    pub(crate) fn named(id: String) -> Member {
+        Member { id, ..Member::default() }
+    }
+
     /// The member's metadata for one assignment strategy.
     pub(crate) fn metadata(&self, protocol: Option<&str>) -> Bytes {
         let found = self.protocols.iter().find(|(name, _)| Some(name.as_str()) == protocol);
@@ -876,3 +881,7 @@ fn refused_join(ticket: Ticket, member_id: &str, error: ResponseError) -> Action
     };
     Action::AnswerJoin(ticket, answer)
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

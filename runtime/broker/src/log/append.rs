@@ -307,7 +307,9 @@ fn check_keys(header: &Header, batch: &[u8]) -> Result<(), AppendError> {
     let payload = records::payload(header, batch).map_err(invalid)?;
     for record in records::iter(&payload) {
         if record.map_err(invalid)?.key.is_none() {
-            return Err(AppendError::Invalid("a compacted topic takes no record without a key".into()));
+            return Err(AppendError::Invalid(
+                "a compacted topic takes no record without a key".into(),
+            ));
         }
     }
     Ok(())

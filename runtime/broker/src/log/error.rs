@@ -91,10 +91,12 @@ impl AppendError {
     /// The code that the producer gets.
     pub fn kafka_error(&self) -> ResponseError {
         match self {
-            AppendError::Malformed(Malformed::Magic(_) | Malformed::Count { .. }) => {
-                ResponseError::InvalidRecord
+            AppendError::Malformed(
+                Malformed::Magic(_) | Malformed::Count { .. } | Malformed::Offset(_),
+            ) => ResponseError::InvalidRecord,
+            AppendError::Malformed(Malformed::Codec(_)) => {
+                ResponseError::UnsupportedCompressionType
             }
-            AppendError::Malformed(Malformed::Codec(_)) => ResponseError::UnsupportedCompressionType,
             AppendError::Malformed(_) => ResponseError::CorruptMessage,
             AppendError::Invalid(_) => ResponseError::InvalidRecord,
             AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,

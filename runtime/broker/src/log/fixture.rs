@@ -1,5 +1,7 @@
 //! What the tests of the log share: a log on a disk in memory, with a clock that stands still.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -89,7 +91,12 @@ impl Fixture {
     }
 
     /// A batch of an idempotent producer.
-    pub(super) fn produced(&self, producer_id: i64, base_sequence: i32, count: i32) -> BatchBuilder {
+    pub(super) fn produced(
+        &self,
+        producer_id: i64,
+        base_sequence: i32,
+        count: i32,
+    ) -> BatchBuilder {
         self.produced_in(producer_id, base_sequence, count, false)
     }
 

@@ -104,7 +104,10 @@ pub struct FlusherHandle {
 impl FlusherHandle {
     /// A flusher without threads: whoever waits does the sync. For tools and for tests that replay the same steps.
     pub fn inline(durability: Durability) -> FlusherHandle {
-        FlusherHandle { config: FlusherConfig { threads: 0, ..FlusherConfig::new(durability) }, queue: None }
+        FlusherHandle {
+            config: FlusherConfig { threads: 0, ..FlusherConfig::new(durability) },
+            queue: None,
+        }
     }
 
     /// What "acknowledged" means here.
@@ -119,12 +122,13 @@ impl FlusherHandle {
 
     /// Syncs `log` soon, or before returning when there are no threads.
     pub(super) fn flush_now(&self, log: Arc<dyn Flush>) {
-        match &self.queue {
+        let not_queued = match &self.queue {
             Some(queue) => queue.push_now(log),
-            None => {
-                log.dequeued();
-                log.flush();
-            }
+            None => Some(log),
+        };
+        if let Some(log) = not_queued {
+            log.dequeued();
+            log.flush();
         }
     }
 
@@ -161,13 +165,22 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push_now(&self, log: Arc<dyn Flush>) {
-        self.lock().now.push_back(log);
+    /// Gives the log back when the threads are gone.
+    fn push_now(&self, log: Arc<dyn Flush>) -> Option<Arc<dyn Flush>> {
+        let mut waiting = self.lock();
+        if waiting.stopped {
+            return Some(log);
+        }
+        waiting.now.push_back(log);
         self.arrived.notify_one();
+        None
     }
 
     fn push_later(&self, due: Instant, log: Arc<dyn Flush>) {
         let mut waiting = self.lock();
+        if waiting.stopped {
+            return; // whoever waits for the records asks for them
+        }
         let was_empty = waiting.later.is_empty();
         waiting.later.push_back((due, log));
         if was_empty {

@@ -227,11 +227,11 @@ mod tests {
 
     #[test]
     fn floor_finds_the_last_entry_below() {
-        let entries = (1..=5).map(|n| OffsetEntry { relative_offset: n * 10, position: n }).collect();
+        let entries =
+            (1..=5).map(|n| OffsetEntry { relative_offset: n * 10, position: n }).collect();
         let index = Index::Memory(entries);
-        let floor = |offset| {
-            index.floor(|entry: &OffsetEntry| entry.relative_offset <= offset).unwrap()
-        };
+        let floor =
+            |offset| index.floor(|entry: &OffsetEntry| entry.relative_offset <= offset).unwrap();
         assert_eq!(floor(9), None);
         assert_eq!(floor(10).unwrap().position, 1);
         assert_eq!(floor(39).unwrap().position, 3);

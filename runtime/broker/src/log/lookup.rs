@@ -113,10 +113,10 @@ fn first_at_or_after(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::Log;
     use super::super::batch_builder::BatchBuilder;
     use super::super::config::{LogConfig, TimestampType};
     use super::super::fixture::Fixture;
-    use super::super::Log;
     use proptest::prelude::*;
 
     fn append_times(log: &Log, times_ms: &[i64]) {

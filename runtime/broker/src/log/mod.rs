@@ -430,7 +430,11 @@ impl Shared {
     async fn durable(self: Arc<Self>, end_offset: i64) -> Result<(), LogError> {
         if self.flusher.durability() == Durability::PageCache {
             // What was appended is in the page cache.
-            return if end_offset <= self.log_end_offset() { Ok(()) } else { self.check_writable() };
+            return if end_offset <= self.log_end_offset() {
+                Ok(())
+            } else {
+                self.check_writable()
+            };
         }
         let mut synced = self.synced.subscribe();
         loop {
@@ -473,17 +477,18 @@ impl Shared {
 
     /// Publishes a successful sync. Called with the sync lock held.
     fn announce_synced(&self, now: Synced) {
+        // Visible first: who is told that a record is durable may read it at once.
+        if self.flusher.durability() == Durability::Fsync {
+            self.raise_high_watermark(now.offset);
+        }
         self.synced.send_if_modified(|synced| {
-            let moved = now.offset > synced.offset
-                || now.segment_base_offset > synced.segment_base_offset;
+            let moved =
+                now.offset > synced.offset || now.segment_base_offset > synced.segment_base_offset;
             if moved {
                 *synced = now;
             }
             moved
         });
-        if self.flusher.durability() == Durability::Fsync {
-            self.raise_high_watermark(now.offset);
-        }
     }
 
     fn raise_high_watermark(&self, to: i64) {

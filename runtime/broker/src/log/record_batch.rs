@@ -68,10 +68,12 @@ pub enum Malformed {
     Magic(i8),
     /// The checksum in the header and that of the bytes.
     Crc { stored: u32, computed: u32 },
-    /// `recordsCount` is not `lastOffsetDelta + 1`, or not positive.
+    /// `recordsCount` is not `lastOffsetDelta + 1`, or that is negative.
     Count { records: i32, last_offset_delta: i32 },
     /// A compression code that Kafka doesn't know.
     Codec(i16),
+    /// A base offset that is impossible, or on disk not the one that must follow.
+    Offset(i64),
 }
 
 impl std::fmt::Display for Malformed {
@@ -87,6 +89,7 @@ impl std::fmt::Display for Malformed {
                 write!(f, "{records} records with last offset delta {last_offset_delta}")
             }
             Malformed::Codec(code) => write!(f, "unknown compression code {code}"),
+            Malformed::Offset(offset) => write!(f, "impossible base offset {offset}"),
         }
     }
 }
@@ -112,7 +115,7 @@ pub struct Header {
 
 impl Header {
     /// Reads the first [`HEADER_BYTES`] of `bytes`. Checks that they can be a header of format 2 with a possible length
-    /// and record count; neither the checksum nor whether the records are there.
+    /// and possible offsets; neither the checksum nor whether the records are there.
     pub fn parse(bytes: &[u8]) -> Result<Header, Malformed> {
         let Some(fixed) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(Malformed::Short { have: bytes.len(), need: HEADER_BYTES });
@@ -140,7 +143,10 @@ impl Header {
             base_sequence: i32_at(fixed, 53),
             record_count: i32_at(fixed, 57),
         };
-        if header.last_offset_delta < 0 || header.base_offset.checked_add(1 << 31).is_none() {
+        if header.base_offset < 0 || header.base_offset.checked_add(1 << 31).is_none() {
+            return Err(Malformed::Offset(header.base_offset));
+        }
+        if header.last_offset_delta < 0 {
             let (records, last_offset_delta) = (header.record_count, header.last_offset_delta);
             return Err(Malformed::Count { records, last_offset_delta });
         }
@@ -174,7 +180,11 @@ impl Header {
     /// The sequence number of the last record; wraps to 0 after `i32::MAX` as the clients' do.
     pub fn last_sequence(&self) -> i32 {
         let last = i64::from(self.base_sequence) + i64::from(self.last_offset_delta);
-        if last > i64::from(i32::MAX) { (last - i64::from(i32::MAX) - 1) as i32 } else { last as i32 }
+        if last > i64::from(i32::MAX) {
+            (last - i64::from(i32::MAX) - 1) as i32
+        } else {
+            last as i32
+        }
     }
 
     /// True when an idempotent producer wrote the batch.

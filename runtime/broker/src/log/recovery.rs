@@ -33,6 +33,8 @@ use super::{append, producer_snapshot, records};
 
 /// Behind a bad batch the next whole one is looked for within this distance.
 const RESYNC_BYTES_MAX: usize = 16 << 20;
+/// Read at once where only a batch or two are looked at.
+const LOOK_BYTES: usize = 8 << 10;
 /// Bytes copied at once when damaged ones are put aside.
 const COPY_BYTES: usize = 1 << 20;
 
@@ -92,7 +94,7 @@ impl fmt::Display for Repair {
 pub struct Recovery {
     /// Empty when everything was in order.
     pub repairs: Vec<Repair>,
-    /// Bytes of records that were read and checked.
+    /// Bytes of records that were read and checked, besides a look at the ends of the segments.
     pub bytes_scanned: u64,
 }
 
@@ -141,6 +143,9 @@ fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>, LogError> {
     Ok(entries.into_iter().filter(|entry| !entry.is_directory).map(|entry| entry.name).collect())
 }
 
+/// An index in its file, and its last entry.
+type EndedIndex<E> = (Index<E>, Option<E>);
+
 /// The work in hand.
 struct Opener<'a> {
     disk: &'a Arc<dyn Disk>,
@@ -187,9 +192,9 @@ impl Opener<'_> {
         if checkpoint.log_start_offset > replay.offset {
             checkpoint.log_start_offset = replay.offset; // the records above it were never synced
         }
-        checkpoint.recovery_point = checkpoint
-            .recovery_point
-            .filter(|point| (point.segment_base_offset, point.position) == (*last_base, scan_from.0));
+        checkpoint.recovery_point = checkpoint.recovery_point.filter(|point| {
+            (point.segment_base_offset, point.position) == (*last_base, scan_from.0)
+        });
 
         let active = Arc::new(active);
         segments.push(Arc::clone(&active));
@@ -288,7 +293,8 @@ impl Opener<'_> {
             let len = file.len()?;
             Ok((file, len))
         };
-        let (file, len) = open().map_err(|error| LogError::io("cannot open segment", &path, error))?;
+        let (file, len) =
+            open().map_err(|error| LogError::io("cannot open segment", &path, error))?;
         Ok((path, file, len))
     }
 
@@ -304,7 +310,10 @@ impl Opener<'_> {
         {
             let aborted = aborted.clone();
             let indexes = Indexes { offsets, times, aborted, largest, ..Indexes::default() };
-            return Ok((Segment::new(base, path, file, len, indexes), false));
+            let segment = Segment::new(base, path.clone(), Arc::clone(&file), len, indexes);
+            if ends_fit(&segment, last, largest)? {
+                return Ok((segment, false));
+            }
         }
         let segment = Segment::new(base, path, file, len, Indexes::default());
         let has_markers = self.rebuild_sealed(&segment)?;
@@ -316,9 +325,18 @@ impl Opener<'_> {
         let mut has_markers = false;
         let mut scan = Scan::new(segment.file(), 0, segment.size_bytes(), None);
         let interval = self.config.index_interval_bytes;
+        let mut next_offset = segment.base_offset;
         loop {
             match scan.next().map_err(|e| LogError::io("cannot read", segment.path(), e))? {
                 Step::Batch { position, header, .. } => {
+                    let relative = header.last_offset() - segment.base_offset;
+                    if header.base_offset < next_offset || relative > i64::from(i32::MAX) {
+                        let why = Malformed::Offset(header.base_offset);
+                        let path = segment.path().to_owned();
+                        self.recovery.repairs.push(Repair::Damaged { path, position, why });
+                        break;
+                    }
+                    next_offset = header.next_offset();
                     has_markers |= header.is_control();
                     let mut indexes = segment.indexes_mut();
                     indexes.note(segment.base_offset, &header, position, interval);
@@ -347,13 +365,16 @@ impl Opener<'_> {
         &self,
         base: i64,
         suffix: &str,
-    ) -> Result<Option<(Index<E>, Option<E>)>, LogError> {
+    ) -> Result<Option<EndedIndex<E>>, LogError> {
         let path = file_path(self.directory, base, suffix);
         let bytes = match self.was_clean {
-            true => index::file_bytes(&**self.disk, &path).map_err(|error| LogError::io("cannot read", &path, error))?,
+            true => index::file_bytes(&**self.disk, &path)
+                .map_err(|error| LogError::io("cannot read", &path, error))?,
             false => self.load_index::<E>(base, suffix)?.map(|entries| entries.len() * E::BYTES),
         };
-        let Some(bytes) = bytes.filter(|bytes| bytes.is_multiple_of(E::BYTES)) else { return Ok(None) };
+        let Some(bytes) = bytes.filter(|bytes| bytes.is_multiple_of(E::BYTES)) else {
+            return Ok(None);
+        };
         let index = Index::in_file(Arc::clone(self.disk), path.clone(), bytes / E::BYTES);
         let last = index.last().map_err(|error| LogError::io("cannot read", &path, error))?;
         Ok(Some((index, last)))
@@ -426,14 +447,21 @@ impl Opener<'_> {
         if Indexes::crc(&indexes.encode()) != point.index_crc || last_position > point.position {
             return Ok(None);
         }
-        indexes.resume(point.position - last_position);
-        let first = Scan::new(log, 0, point.position, Some(4096)).next().map(|step| match step {
-            Step::Batch { header, .. } => Some(header.max_timestamp_ms),
-            _ => None,
-        });
+        indexes.bytes_since_entry = point.position - last_position;
         let path = file_path(self.directory, base, LOG);
-        indexes.first_timestamp_ms =
-            first.map_err(|error| LogError::io("cannot read", &path, error))?;
+        let io = |error| LogError::io("cannot read", &path, error);
+        let next_offset = match point.position {
+            0 => Some(base),
+            end => next_offset_at(log, last_position, end).map_err(io)?,
+        };
+        if next_offset != Some(point.offset) {
+            return Ok(None);
+        }
+        if let Step::Batch { header, .. } =
+            Scan::new(log, 0, point.position, Some(LOOK_BYTES)).next().map_err(io)?
+        {
+            indexes.first_timestamp_ms = Some(header.max_timestamp_ms);
+        }
         Ok(Some(indexes))
     }
 
@@ -484,7 +512,9 @@ impl Opener<'_> {
         replay: &mut Replay,
         (position, offset): (u64, i64),
     ) -> Result<(), LogError> {
-        self.replay(active, replay, position, false)?;
+        if replay.offset < offset {
+            self.replay(active, replay, position, false)?;
+        }
         replay.offset = offset;
         Ok(())
     }
@@ -538,10 +568,7 @@ impl Opener<'_> {
                 Step::Batch { position, header, bytes } => {
                     if header.base_offset != replay.offset {
                         // The offset is not covered by the checksum; it must follow from the one before.
-                        bad = Some(Malformed::Count {
-                            records: header.record_count,
-                            last_offset_delta: header.last_offset_delta,
-                        });
+                        bad = Some(Malformed::Offset(header.base_offset));
                         break;
                     }
                     let interval = self.config.index_interval_bytes;
@@ -630,7 +657,12 @@ impl Opener<'_> {
 
 impl Replay {
     /// Takes note of a stored batch. The time of the producer is now: it may well come back after our restart.
-    fn apply(&mut self, header: &Header, batch: &[u8], now_ms: i64) -> Option<CompletedTransaction> {
+    fn apply(
+        &mut self,
+        header: &Header,
+        batch: &[u8],
+        now_ms: i64,
+    ) -> Option<CompletedTransaction> {
         self.offset = header.next_offset();
         if !header.is_control() {
             self.producers.apply(header, now_ms);
@@ -641,13 +673,59 @@ impl Replay {
     }
 }
 
+/// The offset behind the batches from `position` to exactly `end`; None when these are not whole batches.
+fn next_offset_at(file: &dyn DiskFile, position: u64, end: u64) -> io::Result<Option<i64>> {
+    let mut next_offset = None;
+    let mut scan = Scan::new(file, position, end, Some(LOOK_BYTES));
+    loop {
+        match scan.next()? {
+            Step::Batch { header, .. } => next_offset = Some(header.next_offset()),
+            Step::Bad { .. } => return Ok(None),
+            Step::End => return Ok(next_offset),
+        }
+    }
+}
+
+/// True if the last entries of both indexes speak of batches that are there. A wrong largest time would make retention
+/// delete records that are young.
+fn ends_fit(
+    segment: &Segment,
+    last: Option<OffsetEntry>,
+    largest: Option<TimeEntry>,
+) -> Result<bool, LogError> {
+    let batch_at = |position: u64, wanted: Option<i64>| {
+        let mut scan = Scan::new(segment.file(), position, segment.size_bytes(), Some(LOOK_BYTES));
+        loop {
+            match scan.next().map_err(|e| LogError::io("cannot read", segment.path(), e))? {
+                Step::Batch { header, .. } if wanted.is_none_or(|w| header.last_offset() >= w) => {
+                    return Ok::<_, LogError>(Some(header));
+                }
+                Step::Batch { .. } => {}
+                Step::Bad { .. } | Step::End => return Ok(None),
+            }
+        }
+    };
+    if let Some(entry) = last {
+        let expected = segment.base_offset + i64::from(entry.relative_offset);
+        let found = batch_at(u64::from(entry.position), None)?;
+        if found.is_none_or(|header| header.last_offset() != expected) {
+            return Ok(false);
+        }
+    }
+    let Some(largest) = largest else {
+        // No record has a time, then.
+        let first = batch_at(0, None)?;
+        return Ok(first.is_none_or(|header| header.max_timestamp_ms < 0));
+    };
+    let expected = segment.base_offset + i64::from(largest.relative_offset);
+    let found = batch_at(segment.floor_position(expected)?, Some(expected))?;
+    Ok(found.is_some_and(|header| {
+        (header.last_offset(), header.max_timestamp_ms) == (expected, largest.timestamp_ms)
+    }))
+}
+
 /// True if a whole batch of this log lies somewhere behind the bad one at `from`: then it is not the end that was torn.
-fn has_batch_behind(
-    file: &dyn DiskFile,
-    from: u64,
-    to: u64,
-    next_offset: i64,
-) -> io::Result<bool> {
+fn has_batch_behind(file: &dyn DiskFile, from: u64, to: u64, next_offset: i64) -> io::Result<bool> {
     let len = (to - from).min(RESYNC_BYTES_MAX as u64) as usize;
     let mut buffer = Vec::new();
     file.read_at(from, len, &mut buffer)?;

@@ -164,6 +164,9 @@ mod tests {
         let retained = log.apply_retention().unwrap();
         assert_eq!(retained.log_start_offset, 20, "the active segment goes as well");
         assert_eq!((log.size_bytes(), log.log_end_offset()), (0, 20));
+        log.close().unwrap();
+        let (log, recovery) = fixture.open_and_tell(true);
+        assert_eq!((recovery.repairs.len(), log.log_end_offset()), (0, 20));
         fixture.append(&log, 1);
         assert_eq!(log.log_end_offset(), 21);
         drop(log);
@@ -176,7 +179,9 @@ mod tests {
         let fixture = Fixture::with(small_segments());
         let log = fixture.open();
         let size = fixture.append(&log, 5) as i64;
-        (0..5).for_each(|_| drop(fixture.append(&log, 5)));
+        for _ in 0..5 {
+            fixture.append(&log, 5);
+        }
         log.set_config(LogConfig { retention_bytes: 3 * size + 1, ..small_segments() });
         assert_eq!(log.apply_retention().unwrap().segments_deleted, 2);
         log.set_config(LogConfig { retention_bytes: 3 * size, ..small_segments() });
@@ -188,7 +193,9 @@ mod tests {
     fn deleted_records_stay_deleted_after_a_restart() {
         let fixture = Fixture::with(small_segments());
         let log = fixture.open();
-        (0..3).for_each(|_| drop(fixture.append(&log, 5)));
+        for _ in 0..3 {
+            fixture.append(&log, 5);
+        }
         assert_eq!(log.delete_records_before(7).unwrap(), 7);
         assert_eq!(log.delete_records_before(3).unwrap(), 7, "never backwards");
         assert_eq!(segment_count(&log), 2);

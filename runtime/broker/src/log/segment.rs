@@ -56,7 +56,8 @@ pub(super) struct Indexes {
     pub largest: Option<TimeEntry>,
     /// Largest time in the first batch; rolling by time counts from it.
     pub first_timestamp_ms: Option<i64>,
-    bytes_since_entry: u64,
+    /// Bytes since the last entry of the offset index.
+    pub bytes_since_entry: u64,
 }
 
 impl Default for Indexes {
@@ -84,7 +85,8 @@ impl Indexes {
         let relative_offset = (header.last_offset() - base_offset) as u32;
         let timestamp_ms = header.max_timestamp_ms;
         self.first_timestamp_ms.get_or_insert(timestamp_ms);
-        if timestamp_ms >= 0 && self.largest.is_none_or(|largest| timestamp_ms > largest.timestamp_ms)
+        if timestamp_ms >= 0
+            && self.largest.is_none_or(|largest| timestamp_ms > largest.timestamp_ms)
         {
             self.largest = Some(TimeEntry { timestamp_ms, relative_offset });
         }
@@ -116,11 +118,6 @@ impl Indexes {
     /// One checksum over the three.
     pub(super) fn crc(files: &[Vec<u8>; 3]) -> u32 {
         files.iter().fold(0, |crc, file| crc32c::crc32c_append(crc, file))
-    }
-
-    /// Sets how many bytes lie behind the last index entry, after the entries were loaded from a file.
-    pub(super) fn resume(&mut self, bytes_since_entry: u64) {
-        self.bytes_since_entry = bytes_since_entry;
     }
 }
 

@@ -1,7 +1,8 @@
-//! What is wrong with a pipeline file, and how it is shown: place, message, source line, caret, help.
+//! What is wrong with a pipeline file, and how it is shown: place, message, source line, caret,
+//! help.
 //!
-//! Text only, no colour. A diagnostic names a byte range of the file; the text is needed again to show it.
-//! Positions are for people: lines and columns count from 1, a column is a character.
+//! Text only, no colour. A diagnostic names a byte range of the file; the text is needed again to
+//! show it. Positions are for people: lines and columns count from 1, a column is a character.
 
 use std::fmt;
 use std::ops::Range;
@@ -21,9 +22,8 @@ const GUTTER_COLUMNS: usize = 4;
 const ELLIPSIS: &str = "...";
 
 /// A value beside a key with one of these in its name is not shown.
-const SECRET_WORDS: [&str; 8] = [
-    "password", "passwd", "passphrase", "secret", "token", "access_key", "account_key", "key.pem",
-];
+const SECRET_WORDS: [&str; 8] =
+    ["password", "passwd", "passphrase", "secret", "token", "access_key", "account_key", "key.pem"];
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,10 +90,11 @@ impl Diagnostic {
         (line, 1 + before[line_start..].chars().count())
     }
 
-    /// The whole message with the source line, a caret under the span and the help. Ends with a newline.
+    /// The whole message with the source line, a caret under the span and the help. Ends with a
+    /// newline.
     ///
-    /// `source_text` is the text of [`Diagnostic::file`]; where it is empty (the file cannot be read), only the
-    /// message is shown.
+    /// `source_text` is the text of [`Diagnostic::file`]; where it is empty (the file cannot be
+    /// read), only the message is shown.
     pub fn render(&self, source_text: &str) -> String {
         let Diagnostic { severity, message, .. } = self;
         let file = self.file.display();
@@ -141,11 +142,11 @@ pub fn render_all(diagnostics: &[Diagnostic], source_text: &str) -> String {
     rendered.join("\n")
 }
 
-/// Renders diagnostics of any files, reading each again; one that cannot be read is shown without its lines.
+/// Renders diagnostics of any files, reading each again; one that cannot be read is shown without
+/// its lines.
 pub fn render_with_files(diagnostics: &[Diagnostic]) -> String {
-    let render = |one: &Diagnostic| {
-        one.render(&std::fs::read_to_string(&one.file).unwrap_or_default())
-    };
+    let render =
+        |one: &Diagnostic| one.render(&std::fs::read_to_string(&one.file).unwrap_or_default());
     diagnostics.iter().map(render).collect::<Vec<_>>().join("\n")
 }
 
@@ -212,14 +213,18 @@ fn crop(cells: &[(char, usize)], caret_cell: usize) -> (&[(char, usize)], Crop) 
     (&cells[start..end], Crop { start, cut_behind: end < cells.len() })
 }
 
-/// A character and its columns; what would move the cursor or turn the text's direction is shown as a sign for it.
+/// A character and its columns; what would move the cursor or turn the text's direction is shown as
+/// a sign for it.
 fn shown_cells(c: char) -> impl Iterator<Item = (char, usize)> {
     let (c, times) = match c {
         '\t' => (' ', TAB_COLUMNS),
         '\0'..='\x1f' => (char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'), 1),
         '\x7f' => ('\u{2421}', 1),
-        '\u{80}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2066}'..='\u{2069}' | '\u{feff}' => ('\u{fffd}', 1),
+        '\u{80}'..='\u{9f}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}'
+        | '\u{feff}' => ('\u{fffd}', 1),
         c => (c, 1),
     };
     std::iter::repeat_n((c, c.width().unwrap_or(1)), times)
@@ -279,10 +284,7 @@ mod tests {
             "f.toml:1:9: error: m\n   1 | a = \"日本é\" b\n     |           ^^\n"
         );
         assert_eq!(shown("日x", 3..4), "f.toml:1:2: error: m\n   1 | 日x\n     |   ^\n");
-        assert_eq!(
-            shown("e\u{301}x", 3..4),
-            "f.toml:1:3: error: m\n   1 | e\u{301}x\n     |  ^\n"
-        );
+        assert_eq!(shown("e\u{301}x", 3..4), "f.toml:1:3: error: m\n   1 | e\u{301}x\n     |  ^\n");
     }
 
     #[test]

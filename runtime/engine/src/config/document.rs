@@ -1,7 +1,7 @@
 //! A pipeline file as written: every value with its place, each right in itself.
 //!
-//! What two values say to each other (a `from` and a stage's name, say) is for `resolve`. A part that is absent and
-//! one that is wrong are both `None` here: what is wrong has been reported.
+//! What two values say to each other (a `from` and a stage's name, say) is for `resolve`. A part
+//! that is absent and one that is wrong are both `None` here: what is wrong has been reported.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,12 +9,13 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::entry::{integer_value, type_name, written};
 use super::pipeline::{
-    CommitEvery, OnDataLoss, OnFailure, SchemaEvolution, Start, StageLimits, TestRecord, Trigger,
+    CommitEvery, OnDataLoss, OnFailure, SchemaEvolution, StageLimits, Start, TestRecord, Trigger,
 };
 use super::report::Report;
 use super::shape;
-use super::table::{TableReader, integer_value, type_name, written};
+use super::table::TableReader;
 
 /// A value and the bytes of the file that it stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +176,8 @@ fn read_offsets(start: &TableReader<'_, '_>) -> Option<StartWritten> {
 
 fn read_partitions(value: &Spanned<DeValue<'_>>, report: &Report) -> Option<BTreeMap<i32, i64>> {
     let DeValue::Table(partitions) = value.get_ref() else {
-        let message = format!("expected partitions and offsets, not {}", type_name(value.get_ref()));
+        let message =
+            format!("expected partitions and offsets, not {}", type_name(value.get_ref()));
         report.error_with_help(value.span(), message, OFFSETS_EXAMPLE);
         return None;
     };
@@ -231,9 +233,7 @@ fn read_stage(table: &TableReader<'_, '_>) -> StageTable {
 
 fn read_with(stage: &TableReader<'_, '_>) -> With {
     match stage.object("with") {
-        Some((with, reader)) => {
-            With { value: with.value, span: with.span, places: reader.places }
-        }
+        Some((with, reader)) => With { value: with.value, span: with.span, places: reader.places },
         None => With {
             value: serde_json::Value::Object(serde_json::Map::new()),
             span: 0..0,

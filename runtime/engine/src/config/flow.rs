@@ -1,7 +1,7 @@
 //! Who reads from whom: `from` resolved, stages put in order, circles and dead ends found.
 //!
-//! A stage has one upstream and may stand before it in the file, so the stages are a forest unless some of them read
-//! from each other in a circle.
+//! A stage has one upstream and may stand before it in the file, so the stages are a forest unless
+//! some of them read from each other in a circle.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -9,8 +9,8 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::entry::integer_value;
 use super::report::Report;
-use super::table::integer_value;
 
 /// Converts one value and remembers where its keys stand.
 pub(super) struct JsonReader<'r> {

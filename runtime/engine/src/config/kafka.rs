@@ -1,4 +1,5 @@
-//! What Kafka itself asks of names and addresses, and the properties that are not the user's to set.
+//! What Kafka itself asks of names and addresses, and the properties that are not the user's to
+//! set.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +87,8 @@ pub(super) fn expand_properties(
     expanded.into_iter().collect()
 }
 
-/// `host:port,…`; `None` if it is not, which is reported. The message shows what is written, not what was put in.
+/// `host:port,…`; `None` if it is not, which is reported. The message shows what is written, not
+/// what was put in.
 pub(super) fn brokers(
     written: &Written<String>,
     expander: &Expander,

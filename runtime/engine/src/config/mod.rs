@@ -1,11 +1,13 @@
 //! The pipeline file: read in two steps, as written and as it runs.
 //!
-//! `load` tells all mistakes of a file at once, each at its place. What a module says of its own settings, and
-//! whether the columns of two stages fit, is found later (`plan`) and told as diagnostics of the same kind.
+//! `load` tells all mistakes of a file at once, each at its place. What a module says of its own
+//! settings, and whether the columns of two stages fit, is found later (`plan`) and told as
+//! diagnostics of the same kind.
 //!
-//! - `pipeline`: as it runs. `resolve` makes it, with `flow` (who reads from whom), `module`, `kafka` and `secret`.
-//! - `document`: as written. `table` and `json` read it, by the keys listed in `shape`; `syntax`
-//!   explains what is no TOML.
+//! - `pipeline`: as it runs. `resolve` makes it, with `flow` (who reads from whom), `names`,
+//!   `module`, `kafka`, `table_address` and `secret`.
+//! - `document`: as written. `table`, `entry` and `json` read it, by the keys listed in `shape` and
+//!   the types of `value_shape`; `syntax` explains what is no TOML.
 //! - `schema`: the same keys as a JSON Schema and as a reference for people.
 //! - `diagnostic`: what is wrong, shown; `report` collects, `suggestion` guesses what was meant.
 
@@ -20,15 +22,19 @@ mod resolve;
 mod flow;
 mod kafka;
 mod module;
+mod names;
 mod secret;
+mod table_address;
 
 mod document;
+mod entry;
 mod json;
 mod quantity;
 mod schema;
 mod shape;
 mod syntax;
 mod table;
+mod value_shape;
 
 mod diagnostic;
 mod pipeline;
@@ -44,7 +50,7 @@ use resolve::Resolver;
 use secret::Expander;
 
 /// Longest pipeline file.
-pub const FILE_BYTES_MAX: u64 = 1 << 20;
+pub const FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// What a pipeline file refers to outside of itself.
 pub struct LoadContext<'c> {
@@ -71,7 +77,8 @@ pub fn load(file: &Path, context: &LoadContext) -> Result<Loaded, Vec<Diagnostic
     parse(&text, file, context)
 }
 
-/// Reads the text of a pipeline file. `file` is where relative paths begin and what diagnostics name.
+/// Reads the text of a pipeline file. `file` is where relative paths begin and what diagnostics
+/// name.
 ///
 /// # Errors
 /// Everything that is wrong, and the warnings, in the order of the file.
@@ -109,7 +116,8 @@ fn read_text(file: &Path) -> Result<String, Diagnostic> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
-        let message = format!("not UTF-8 text: line {line} has a byte that belongs to no character");
+        let message =
+            format!("not UTF-8 text: line {line} has a byte that belongs to no character");
         Diagnostic::error(file, 0..0, message)
     })
 }

@@ -6,9 +6,8 @@ use super::pipeline::ModuleRef;
 use super::suggestion::{listed, nearest};
 
 /// Endings of what is no module though it may be meant to become one.
-const SOURCE_ENDINGS: [&str; 14] = [
-    "rs", "c", "cc", "cpp", "go", "js", "ts", "py", "zig", "kt", "toml", "json", "wit", "cwasm",
-];
+const SOURCE_ENDINGS: [&str; 14] =
+    ["rs", "c", "cc", "cpp", "go", "js", "ts", "py", "zig", "kt", "toml", "json", "wit", "cwasm"];
 
 /// Why there is no such module.
 pub(super) struct NoModule {

@@ -1,6 +1,7 @@
 //! A pipeline as it runs: every option decided, nothing optional left but what may truly be absent.
 //!
-//! `document` reads a file as it was written; `resolve` turns it into these types or into diagnostics.
+//! `document` reads a file as it was written; `resolve` turns it into these types or into
+//! diagnostics.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,12 +52,21 @@ pub struct SourceConfig {
 }
 
 impl SourceConfig {
-    /// The properties of [`SourceConfig::kafka`] that say how to reach the cluster, for every other client of it.
+    /// The properties of [`SourceConfig::kafka`] that say how to reach the cluster, for every other
+    /// client of it.
     pub fn connection_properties(&self) -> impl Iterator<Item = (&String, &String)> {
         let is_connection = |name: &str| {
-            ["security.", "sasl.", "ssl.", "enable.ssl.", "https.", "broker.address.", "client.dns."]
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
+            [
+                "security.",
+                "sasl.",
+                "ssl.",
+                "enable.ssl.",
+                "https.",
+                "broker.address.",
+                "client.dns.",
+            ]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
         };
         self.kafka.iter().filter(move |(name, _)| is_connection(name))
     }
@@ -99,7 +109,8 @@ pub enum Start {
     Latest,
     /// The earliest offset whose timestamp is at or after this one, in ms since 1970 UTC.
     Timestamp(i64),
-    /// Topic → partition → offset (-2 earliest, -1 latest, as in Spark); unnamed partitions: earliest.
+    /// Topic → partition → offset (-2 earliest, -1 latest, as in Spark); unnamed partitions:
+    /// earliest.
     Offsets(BTreeMap<String, BTreeMap<i32, i64>>),
 }
 
@@ -178,7 +189,8 @@ pub struct SinkConfig {
     pub kind: SinkKind,
     /// Byte range of the sink's name in the file.
     pub place: std::ops::Range<usize>,
-    /// Byte ranges of `columns`' entries, `value`, `key`, `partition_by`: by what was written there.
+    /// Byte ranges of `columns`' entries, `value`, `key`, `partition_by`: by what was written
+    /// there.
     pub column_places: BTreeMap<String, std::ops::Range<usize>>,
 }
 
@@ -191,16 +203,18 @@ pub enum SinkKind {
 #[derive(Clone)]
 pub struct TopicSinkConfig {
     pub topic: String,
-    /// `host:port,…`, the source's if the file names none; absent: the built-in broker, as for the source.
+    /// `host:port,…`, the source's if the file names none; absent: the built-in broker, as for the
+    /// source.
     pub brokers: Option<String>,
     /// A column whose bytes are the record's value; absent: a JSON object of the columns.
     pub value: Option<String>,
-    /// A column whose bytes are the record's key; absent: no key. Default `key` where that column is there.
+    /// A column whose bytes are the record's key; absent: no key. Default `key` where that column
+    /// is there.
     pub key: Option<String>,
     /// Partitions of the topic if it has to be made (built-in broker only).
     pub partitions: Option<i32>,
-    /// librdkafka properties, passed through, with the source's of the connection where the cluster is the source's.
-    /// May hold secrets: never shown.
+    /// librdkafka properties, passed through, with the source's of the connection where the cluster
+    /// is the source's. May hold secrets: never shown.
     pub kafka: BTreeMap<String, String>,
 }
 

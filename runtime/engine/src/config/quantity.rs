@@ -109,7 +109,8 @@ mod tests {
             assert_eq!(parse_duration(text).unwrap(), Duration::from_millis(ms), "{text}");
             assert_eq!(duration_text(Duration::from_millis(ms)), text);
         }
-        for text in ["", "s", "10", "10 s", "1.5s", "-1s", "10sec", "99999999999999999999s", "1e3s"] {
+        for text in ["", "s", "10", "10 s", "1.5s", "-1s", "10sec", "99999999999999999999s", "1e3s"]
+        {
             assert!(parse_duration(text).is_err(), "{text}");
         }
         assert!(parse_duration("18446744073709551615d").is_err());
@@ -117,7 +118,8 @@ mod tests {
 
     #[test]
     fn sizes_are_powers_of_1024() {
-        for (text, bytes) in [("1B", 1), ("64KiB", 65_536), ("64MiB", 64 << 20), ("2GiB", 2 << 30)] {
+        for (text, bytes) in [("1B", 1), ("64KiB", 65_536), ("64MiB", 64 << 20), ("2GiB", 2 << 30)]
+        {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
             assert_eq!(size_text(bytes), text);
         }

@@ -11,22 +11,19 @@ use regex::Regex;
 use super::document::{
     DeadLetterTable, Document, SinkTable, SourceTable, StageTable, TestTable, Written,
 };
-use super::flow::{Flow, SOURCE_NAME, resolve_flow};
+use super::flow::{Flow, resolve_flow};
 use super::kafka;
 use super::module;
+use super::names;
 use super::pipeline::{
     DeadLetterConfig, DeltaSinkConfig, OnDataLoss, OnFailure, Pipeline, SchemaEvolution,
-    SinkConfig, SinkKind, SourceConfig, StageConfig, StagePlace, Start, TestConfig, Topics,
-    TopicSinkConfig, Trigger, Upstream,
+    SinkConfig, SinkKind, SourceConfig, StageConfig, StagePlace, Start, TestConfig,
+    TopicSinkConfig, Topics, Trigger, Upstream,
 };
 use super::report::Report;
 use super::secret::{Expander, Visibility, has_reference};
-use super::shape::NAME_CHARS_MAX;
 use super::suggestion::{did_you_mean, listed};
-
-/// Schemes of the tables' addresses.
-const TABLE_SCHEMES: [&str; 11] =
-    ["s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "hdfs", "file", "memory"];
+use super::table_address;
 
 /// What a document is resolved against.
 pub(super) struct Resolver<'a> {
@@ -43,10 +40,7 @@ impl Resolver<'_> {
     /// `None` if anything is wrong, all of which is reported.
     pub fn pipeline(&self, document: Document) -> Option<Pipeline> {
         let Document { name, source, stages, sinks, dead_letter, tests } = document;
-        if let Some(name) = &name {
-            self.check_name("the pipeline", name);
-        }
-        self.check_names_are_unique(&stages, &sinks);
+        names::check(name.as_ref(), &stages, &sinks, self.report);
         self.check_dead_letters(&stages, dead_letter.as_ref());
         self.warn_of_written_secrets(source.as_ref(), &sinks);
         let tests = self.tests(tests, &sinks);
@@ -67,7 +61,7 @@ impl Resolver<'_> {
                 None => None,
             },
             source: source??,
-            tests: tests?,
+            tests,
         })
     }
 
@@ -97,10 +91,8 @@ impl Resolver<'_> {
     }
 
     fn topics(&self, names: &[Written<String>]) -> Option<Topics> {
-        let topics: Vec<_> = names
-            .iter()
-            .map(|name| kafka::topic(name, &self.expander, self.report))
-            .collect();
+        let topics: Vec<_> =
+            names.iter().map(|name| kafka::topic(name, &self.expander, self.report)).collect();
         topics.into_iter().collect::<Option<_>>().map(Topics::Names)
     }
 
@@ -165,11 +157,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn module(
-        &self,
-        written: &Written<String>,
-        stage: &str,
-    ) -> Option<super::pipeline::ModuleRef> {
+    fn module(&self, written: &Written<String>, stage: &str) -> Option<super::pipeline::ModuleRef> {
         let found = module::find(&written.value, self.shipped, self.folder);
         found
             .map_err(|module::NoModule { message, help }| {
@@ -251,7 +239,7 @@ impl Resolver<'_> {
     fn delta_sink(&self, table: &SinkTable, written: &Written<String>) -> Option<DeltaSinkConfig> {
         let address = self.expander.expand(written, Visibility::Shown, self.report);
         let storage = kafka::expand_properties(&table.storage, &self.expander, self.report);
-        let address = self.table_address(written, &address?)?;
+        let address = table_address::resolve(written, &address?, self.folder, self.report)?;
         if let Some(option) = table.storage.first().filter(|_| !address.contains("://")) {
             let message = "`storage` has no effect: this table is a folder of this machine";
             self.report.warning(option.name.span.clone(), message, "take it away");
@@ -263,37 +251,6 @@ impl Resolver<'_> {
             schema_evolution: table.schema_evolution.unwrap_or(SchemaEvolution::Refuse),
             storage: storage?,
         })
-    }
-
-    /// A URI as it is, a path made absolute.
-    fn table_address(&self, written: &Written<String>, address: &str) -> Option<String> {
-        let refuse = |message: String, help: String| {
-            self.report.error_with_help(written.span.clone(), message, help);
-            None
-        };
-        let Some((scheme, rest)) = address.split_once("://") else {
-            let path = self.folder.join(address);
-            let absolute = std::path::absolute(&path).unwrap_or(path);
-            return match absolute.into_os_string().into_string() {
-                Ok(path) => Some(path),
-                Err(_) => refuse(
-                    "the folder of this file is not UTF-8 text".to_string(),
-                    "name the table by an absolute path".to_string(),
-                ),
-            };
-        };
-        if !TABLE_SCHEMES.contains(&scheme) {
-            let help = did_you_mean(scheme, TABLE_SCHEMES, || {
-                "write a path, or for example `s3://bucket/orders`".to_string()
-            });
-            return refuse(format!("`{}`: no such kind of storage", written.value), help);
-        }
-        if rest.split('/').next().is_some_and(|bucket| bucket.contains('@') && bucket.contains(':'))
-        {
-            let message = "a secret in a table's address would be shown in logs".to_string();
-            return refuse(message, "put it into `storage`, as `${VAR}`".to_string());
-        }
-        Some(address.to_string())
     }
 
     fn dead_letter(
@@ -329,7 +286,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn tests(&self, tables: Vec<TestTable>, sinks: &[SinkTable]) -> Option<Vec<TestConfig>> {
+    fn tests(&self, tables: Vec<TestTable>, sinks: &[SinkTable]) -> Vec<TestConfig> {
         let sink_names: Vec<&str> =
             sinks.iter().filter_map(|sink| Some(sink.name.as_ref()?.value.as_str())).collect();
         let mut seen: BTreeMap<String, Range<usize>> = BTreeMap::new();
@@ -338,7 +295,7 @@ impl Resolver<'_> {
             for (sink, _) in &table.expect {
                 self.check_expected_sink(sink, &sink_names);
             }
-            let name = table.name?;
+            let Some(name) = table.name else { continue };
             if seen.insert(name.value.clone(), name.span.clone()).is_some() {
                 let message = format!("two tests are named `{}`", name.value);
                 self.report.error_with_help(name.span, message, "give each a name of its own");
@@ -347,7 +304,7 @@ impl Resolver<'_> {
             let (input, expect_dead_letters) = (table.input, table.expect_dead_letters);
             tests.push(TestConfig { name: name.value, input, expect, expect_dead_letters });
         }
-        Some(tests)
+        tests
     }
 
     fn check_expected_sink(&self, sink: &Written<String>, sink_names: &[&str]) {
@@ -360,41 +317,6 @@ impl Resolver<'_> {
         });
         let message = format!("no sink is named `{}`", sink.value);
         self.report.error_with_help(sink.span.clone(), message, help);
-    }
-
-    fn check_names_are_unique(&self, stages: &[StageTable], sinks: &[SinkTable]) {
-        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
-        let stages = stages.iter().filter_map(|stage| Some(("a stage", stage.name.as_ref()?)));
-        let sinks = sinks.iter().filter_map(|sink| Some(("a sink", sink.name.as_ref()?)));
-        let mut names: Vec<_> = stages.chain(sinks).collect();
-        names.sort_by_key(|(_, name)| name.span.start);
-        for (what, name) in names {
-            self.check_name(what, name);
-            if name.value == SOURCE_NAME {
-                let message = format!("{what} cannot be named `{SOURCE_NAME}`");
-                let help = "in `from` it stands for the records of the source";
-                self.report.error_with_help(name.span.clone(), message, help);
-            } else if let Some(before) = seen.insert(&name.value, what) {
-                let message = format!("{before} is named `{}` already", name.value);
-                let help = "stages and sinks have names of their own: `from`, tests, cursors and \
-                            metrics go by them";
-                self.report.error_with_help(name.span.clone(), message, help);
-            }
-        }
-    }
-
-    /// Names become parts of group ids, of the tables' transactions and of metrics.
-    fn check_name(&self, what: &str, name: &Written<String>) {
-        let is_right = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        let message = if !name.value.chars().all(is_right) {
-            format!("{what} cannot be named `{}`", name.value)
-        } else if name.value.len() > NAME_CHARS_MAX {
-            format!("the name of {what} is longer than {NAME_CHARS_MAX} characters")
-        } else {
-            return;
-        };
-        let help = "a name has letters, digits, `_` and `-`";
-        self.report.error_with_help(name.span.clone(), message, help);
     }
 
     fn warn_of_written_secrets(&self, source: Option<&SourceTable>, sinks: &[SinkTable]) {
@@ -414,7 +336,9 @@ impl Resolver<'_> {
 fn in_order(stages: Vec<StageConfig>, flow: &Flow) -> Vec<StageConfig> {
     let mut stages: Vec<_> = stages.into_iter().map(Some).collect();
     let take = |index: &usize| {
-        stages[*index].take().map(|stage| StageConfig { from: flow.stage_upstreams[*index], ..stage })
+        stages[*index]
+            .take()
+            .map(|stage| StageConfig { from: flow.stage_upstreams[*index], ..stage })
     };
     flow.order.iter().filter_map(take).collect()
 }

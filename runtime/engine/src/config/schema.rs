@@ -1,11 +1,12 @@
-//! The keys of `shape` for editors (JSON Schema) and for people (the reference in docs/pipeline-file.md).
+//! The keys of `shape` for editors (JSON Schema) and for people (the reference in
+//! docs/pipeline-file.md).
 
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
 use super::shape::{KeyShape, NAME_CHARS_MAX, PIPELINE, TABLES, TableShape, ValueShape};
-use super::table::describe;
+use super::value_shape::describe;
 
 /// The JSON Schema (draft 2020-12) of a pipeline file.
 ///
@@ -22,21 +23,17 @@ pub fn json_schema() -> Value {
 pub fn key_reference() -> String {
     let mut out = String::new();
     for table in TABLES {
-        let title = if table.title.starts_with('[') { table.title } else { &code(table) };
-        write_table(&mut out, title, table);
+        write_table(&mut out, table);
     }
     out.trim_end().to_string() + "\n"
 }
 
-fn code(table: &TableShape) -> String {
-    match table.title {
+fn write_table(out: &mut String, table: &TableShape) {
+    let title = match table.title {
         "the file" => "The file".to_string(),
-        title => format!("{title} = {{ … }}"),
-    }
-}
-
-fn write_table(out: &mut String, title: &str, table: &TableShape) {
-    let title = if title.contains(['[', '{']) { format!("`{title}`") } else { title.to_string() };
+        header if header.starts_with('[') => format!("`{header}`"),
+        inline => format!("`{inline} = {{ … }}`"),
+    };
     // Writing to a string cannot fail.
     let _ = writeln!(out, "### {title}\n\n{}\n", table.about);
     let _ = writeln!(out, "| key | value | default | meaning |\n|---|---|---|---|");
@@ -46,7 +43,7 @@ fn write_table(out: &mut String, title: &str, table: &TableShape) {
             (false, default) if default.starts_with('"') => format!("`{default}`"),
             (false, default) => default.to_string(),
         };
-        let value = describe(&key.value).replace('|', "\\|");
+        let value = describe(&key.value);
         let _ = writeln!(out, "| `{}` | {value} | {default} | {} |", key.name, key.about);
     }
     out.push('\n');
@@ -70,7 +67,11 @@ fn table_schema(table: &TableShape) -> Map<String, Value> {
 
 fn key_schema(key: &KeyShape) -> Value {
     let mut schema = value_schema(&key.value);
-    schema.insert("description".to_string(), json!(key.about));
+    let description = match key.default {
+        "" => key.about.to_string(),
+        default => format!("{}; default: {default}", key.about),
+    };
+    schema.insert("description".to_string(), json!(description));
     Value::Object(schema)
 }
 

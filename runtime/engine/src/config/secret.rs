@@ -1,8 +1,8 @@
 //! `${VAR}` and `${file:PATH}`: what comes from outside of the pipeline file.
 //!
-//! Expanded: connection properties, storage options, brokers, topics, tables. Never expanded: names, columns, and what
-//! a module is given, since a module sees nothing of the environment. What was put in is never printed: messages
-//! show the text as written.
+//! Expanded: connection properties, storage options, brokers, topics, tables. Never expanded:
+//! names, columns, and what a module is given, since a module sees nothing of the environment. What
+//! was put in is never printed: messages show the text as written.
 
 use std::fs::File;
 use std::io::Read;

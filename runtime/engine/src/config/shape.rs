@@ -1,7 +1,9 @@
 //! Every key of a pipeline file: its type, limits, default and meaning.
 //!
-//! The one list that reading (`document`), the JSON Schema and the reference in docs/pipeline-file.md
-//! (`schema`) go by.
+//! The one list that reading (`document`), the JSON Schema and the reference in
+//! docs/pipeline-file.md (`schema`) go by.
+
+pub(super) use super::value_shape::ValueShape;
 
 /// A table of the file.
 #[derive(Debug)]
@@ -23,52 +25,6 @@ pub(super) struct KeyShape {
     /// How it is written, for help lines.
     pub example: &'static str,
     pub about: &'static str,
-}
-
-/// What a value may be.
-#[derive(Debug)]
-pub(super) enum ValueShape {
-    /// A string of letters, digits, `_` and `-`, not longer than [`NAME_CHARS_MAX`].
-    Name,
-    /// A string that is not empty.
-    Text,
-    /// A string of any length.
-    AnyText,
-    /// A list of strings, not empty, none twice.
-    Texts,
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    Count {
-        min: u64,
-        max: u64,
-    },
-    /// Limits in ms.
-    Duration {
-        min_ms: u64,
-        max_ms: u64,
-    },
-    /// Limits in bytes.
-    Size {
-        min_bytes: u64,
-        max_bytes: u64,
-    },
-    /// A date and time with zone.
-    Timestamp,
-    Table(&'static TableShape),
-    /// `[[…]]`, or a list of inline tables.
-    Tables(&'static TableShape),
-    /// Strings, numbers and booleans by name; nested tables are dotted names.
-    Properties,
-    /// Any table; a module or a test knows its keys.
-    Object,
-    /// A list of such tables.
-    Objects,
-    /// Lists of such tables, by sink.
-    ObjectsBySink,
-    /// Topic → partition → offset.
-    Offsets,
-    /// Any of these; no two of the same TOML type, but a choice and a duration.
-    Either(&'static [ValueShape]),
 }
 
 /// Longest name of a pipeline, stage or sink, in characters.
@@ -210,24 +166,24 @@ pub(super) static LIMITS: TableShape = TableShape {
         .about("linear memory of one instance"),
         optional(
             "batch_time",
-            ValueShape::Duration { min_ms: 1, max_ms: DAY_MS },
+            ValueShape::Duration { min_ms: 10, max_ms: DAY_MS },
             r#"batch_time = "5s""#,
         )
         .default(r#""5s""#)
-        .about("time for one batch"),
+        .about("time for one batch, in steps of 10 ms"),
         optional(
             "output_rows",
             ValueShape::Count { min: 1, max: u32::MAX as u64 },
             "output_rows = 1_000_000",
         )
-        .default("the host's")
+        .default("1048576")
         .about("rows that one batch may become"),
         optional(
             "output_bytes",
             ValueShape::Size { min_bytes: 1 << 10, max_bytes: 4 << 30 },
             r#"output_bytes = "64MiB""#,
         )
-        .default("the host's")
+        .default(r#""64MiB""#)
         .about("bytes that one batch may become"),
     ],
 };

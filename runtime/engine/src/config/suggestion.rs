@@ -2,8 +2,8 @@
 
 /// The known word that `written` was probably meant to be; `None` if none is near.
 ///
-/// Near: at most one edit in three characters (insertion, deletion, substitution, swap of neighbours), letter case
-/// and `-`/`_` counting for nothing.
+/// Near: at most one edit in three characters (insertion, deletion, substitution, swap of
+/// neighbours), letter case and `-`/`_` counting for nothing.
 pub(super) fn nearest<'k>(
     written: &str,
     known: impl IntoIterator<Item = &'k str>,
@@ -37,7 +37,8 @@ pub(super) fn listed<'k>(words: impl IntoIterator<Item = &'k str>, last: &str) -
     }
 }
 
-/// Words longer than this are compared by their beginning only: a hostile file must not cost quadratic time.
+/// Words longer than this are compared by their beginning only: a hostile file must not cost
+/// quadratic time.
 const COMPARED_CHARS_MAX: usize = 64;
 
 fn plain(word: &str) -> Vec<char> {

@@ -10,8 +10,8 @@ use super::report::Report;
 /// How the parser calls a key that is written twice; it keeps the first one and reads on.
 const DUPLICATE_KEY: &str = "duplicate key";
 
-/// Reports the first mistake of each line: what follows on a line is seldom one of its own. Whether the rest of the
-/// file can be judged.
+/// Reports the first mistake of each line: what follows on a line is seldom one of its own. Whether
+/// the rest of the file can be judged.
 pub(super) fn report(text: &str, errors: &[Error], report: &Report) -> bool {
     let mut lines = BTreeSet::new();
     for error in errors {

@@ -2,19 +2,23 @@
 //!
 //! A reader gives `None` for what is absent and for what is wrong; what is wrong is in the report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
 use toml::Spanned;
-use toml::de::{DeArray, DeInteger, DeString, DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::document::{Property, Written};
+use super::entry::{Entry, integer_value, type_name, written};
 use super::json::JsonReader;
-use super::quantity::{duration_text, parse_duration, parse_size, size_text, timestamp_ms};
+use super::quantity::timestamp_ms;
 use super::report::Report;
-use super::shape::{KeyShape, TABLES, TableShape, ValueShape};
-use super::suggestion::{did_you_mean, listed, nearest};
+use super::shape::{TABLES, TableShape, ValueShape};
+use super::suggestion::{did_you_mean, listed};
+
+/// Most tables of one list: stages, sinks, tests, records of a test.
+pub(super) const LIST_TABLES_MAX: usize = 1_000;
 
 /// A table, and the keys that it may have.
 pub(super) struct TableReader<'t, 'i> {
@@ -104,16 +108,16 @@ impl<'t, 'i> TableReader<'t, 'i> {
             return None;
         }
         let mut seen = BTreeSet::new();
-        let mut texts = Vec::new();
-        for item in items {
-            let text = entry.item_string(item)?;
-            if !seen.insert(text.value.clone()) {
-                self.report.error(text.span, format!("`{key}` has `{}` twice", text.value));
-                return None;
+        let read = |item| {
+            let text: Written<String> = entry.item_string(item)?;
+            if seen.insert(text.value.clone()) {
+                return Some(text);
             }
-            texts.push(text);
-        }
-        Some(texts)
+            self.report.error(text.span, format!("`{key}` has `{}` twice", text.value));
+            None
+        };
+        let texts: Vec<_> = items.iter().map(read).collect();
+        texts.into_iter().collect()
     }
 
     /// `meaning`: what each word of the shape stands for.
@@ -170,23 +174,25 @@ impl<'t, 'i> TableReader<'t, 'i> {
             return Vec::new();
         };
         let read = |item: &'t Spanned<DeValue<'i>>| match item.get_ref() {
-            DeValue::Table(table) => {
-                Some(TableReader::new(shape, table, item.span(), self.report))
-            }
+            DeValue::Table(table) => Some(TableReader::new(shape, table, item.span(), self.report)),
             _ => entry.wrong_item(item),
         };
-        items.iter().filter_map(read).collect()
+        if items.len() > LIST_TABLES_MAX {
+            entry.error(format!("`{key}` has more than {LIST_TABLES_MAX} entries"));
+        }
+        items.iter().take(LIST_TABLES_MAX).filter_map(read).collect()
     }
 
+    /// By name.
     pub fn properties(&self, key: &str) -> Vec<Property> {
-        let mut properties = Vec::new();
+        let mut properties = BTreeMap::new();
         if let Some(entry) = self.entry(key) {
             match entry.value.get_ref() {
                 DeValue::Table(table) => flatten(table, "", &mut properties, self.report),
                 _ => entry.wrong_type().unwrap_or_default(),
             }
         }
-        properties
+        properties.into_values().collect()
     }
 
     pub fn object(&self, key: &str) -> Option<(Written<serde_json::Value>, JsonReader<'t>)> {
@@ -209,7 +215,8 @@ impl<'t, 'i> TableReader<'t, 'i> {
         let entry = self.entry(key)?;
         let DeValue::Table(table) = entry.value.get_ref() else { return entry.wrong_type() };
         let read = |(sink, rows): (&Spanned<_>, &_)| Some((written(sink), entry.objects(rows)?));
-        table.iter().map(read).collect()
+        let expected: Vec<_> = table.iter().map(read).collect();
+        expected.into_iter().collect()
     }
 
     /// The written value of a key, with its shape.
@@ -217,163 +224,6 @@ impl<'t, 'i> TableReader<'t, 'i> {
         let (shape, table) = (self.shape, self.table?);
         debug_assert!(shape.key(name).is_some(), "{} has no key `{name}`", shape.title);
         Some(Entry { key: shape.key(name)?, value: table.get(name)?, report: self.report })
-    }
-}
-
-/// A key that is written.
-pub(super) struct Entry<'t, 'i> {
-    pub key: &'static KeyShape,
-    pub value: &'t Spanned<DeValue<'i>>,
-    pub report: &'t Report<'t>,
-}
-
-impl<'t, 'i> Entry<'t, 'i> {
-    pub fn string(&self) -> Option<Written<String>> {
-        match self.value.get_ref() {
-            DeValue::String(text) => {
-                Some(Written { value: text.to_string(), span: self.value.span() })
-            }
-            _ => self.wrong_type(),
-        }
-    }
-
-    /// One of the words of the shape.
-    pub fn word<T>(
-        &self,
-        text: &Written<String>,
-        meaning: impl Fn(&str) -> Option<T>,
-    ) -> Option<Written<T>> {
-        let span = text.span.clone();
-        if let Some(value) = meaning(&text.value) {
-            return Some(Written { value, span });
-        }
-        let words = self.key.value.words();
-        let message = format!(
-            "`{}` must be {}, not `{:?}`",
-            self.key.name,
-            describe(&self.key.value),
-            text.value
-        );
-        match nearest(&text.value, words.iter().copied()) {
-            Some(word) => {
-                self.report.error_with_help(span, message, format!("did you mean `\"{word}\"`?"));
-            }
-            None => self.report.error(span, message),
-        }
-        None
-    }
-
-    pub fn count(&self) -> Option<Written<u64>> {
-        let DeValue::Integer(integer) = self.value.get_ref() else { return self.wrong_type() };
-        let Some(ValueShape::Count { min, max }) = self.key.value.find(is_count) else {
-            return None;
-        };
-        match integer_value(integer).and_then(|value| u64::try_from(value).ok()) {
-            Some(value) if (*min..=*max).contains(&value) => {
-                Some(Written { value, span: self.value.span() })
-            }
-            _ => {
-                let limits = match *max {
-                    max if max == i64::MAX as u64 => format!("at least {min}"),
-                    max => format!("from {min} to {max}"),
-                };
-                self.error(format!("`{}` must be {limits}, not {integer}", self.key.name));
-                None
-            }
-        }
-    }
-
-    pub fn duration(&self, text: &Written<String>) -> Option<Written<Duration>> {
-        let shape = self.key.value.find(is_duration)?;
-        let ValueShape::Duration { min_ms, max_ms } = *shape else { return None };
-        let (min, max) = (Duration::from_millis(min_ms), Duration::from_millis(max_ms));
-        match parse_duration(&text.value) {
-            Ok(value) if (min..=max).contains(&value) => {
-                Some(Written { value, span: text.span.clone() })
-            }
-            Ok(_) => self.out_of_range(text, &duration_text(min), &duration_text(max)),
-            Err(problem) => self.malformed(text, &problem),
-        }
-    }
-
-    pub fn size(&self, text: &Written<String>) -> Option<Written<u64>> {
-        let shape = self.key.value.find(is_size)?;
-        let ValueShape::Size { min_bytes, max_bytes } = *shape else { return None };
-        match parse_size(&text.value) {
-            Ok(value) if (min_bytes..=max_bytes).contains(&value) => {
-                Some(Written { value, span: text.span.clone() })
-            }
-            Ok(_) => self.out_of_range(text, &size_text(min_bytes), &size_text(max_bytes)),
-            Err(problem) => self.malformed(text, &problem),
-        }
-    }
-
-    pub fn array(&self) -> Option<&'t DeArray<'i>> {
-        match self.value.get_ref() {
-            DeValue::Array(items) => Some(items),
-            _ => self.wrong_type(),
-        }
-    }
-
-    fn item_string(&self, item: &Spanned<DeValue<'_>>) -> Option<Written<String>> {
-        match item.get_ref() {
-            DeValue::String(text) if text.trim().is_empty() => {
-                self.report.error(item.span(), format!("`{}` has an empty entry", self.key.name));
-                None
-            }
-            DeValue::String(text) => Some(Written { value: text.to_string(), span: item.span() }),
-            _ => self.wrong_item(item),
-        }
-    }
-
-    fn objects(&self, value: &Spanned<DeValue<'i>>) -> Option<Vec<serde_json::Value>> {
-        let DeValue::Array(items) = value.get_ref() else { return self.wrong_item(value) };
-        let read = |item: &Spanned<DeValue<'i>>| match item.get_ref() {
-            DeValue::Table(_) => JsonReader::new(self.report).read(item),
-            _ => self.wrong_item(item),
-        };
-        items.iter().map(read).collect()
-    }
-
-    fn table_shape(&self) -> Option<&'static TableShape> {
-        self.key.value.table()
-    }
-
-    /// Reports a value of the wrong TOML type.
-    pub fn wrong_type<T>(&self) -> Option<T> {
-        let (name, found) = (self.key.name, type_name(self.value.get_ref()));
-        self.error(format!("`{name}` must be {}, not {found}", describe(&self.key.value)));
-        None
-    }
-
-    fn wrong_item<T>(&self, item: &Spanned<DeValue<'_>>) -> Option<T> {
-        let (name, found) = (self.key.name, type_name(item.get_ref()));
-        let message = format!("`{name}` must be {}, and this is {found}", describe(&self.key.value));
-        self.report.error_with_help(item.span(), message, self.example());
-        None
-    }
-
-    fn malformed<T>(&self, text: &Written<String>, problem: &str) -> Option<T> {
-        let message = format!("`{}`: `{}` {problem}", self.key.name, text.value);
-        let help = format!("write {}", describe(&self.key.value));
-        self.report.error_with_help(text.span.clone(), message, help);
-        None
-    }
-
-    fn out_of_range<T>(&self, text: &Written<String>, min: &str, max: &str) -> Option<T> {
-        let message =
-            format!("`{}` must be from {min} to {max}, not {}", self.key.name, text.value);
-        self.report.error(text.span.clone(), message);
-        None
-    }
-
-    /// At the value, with the key's example.
-    pub fn error(&self, message: String) {
-        self.report.error_with_help(self.value.span(), message, self.example());
-    }
-
-    fn example(&self) -> String {
-        format!("write for example `{}`", self.key.example)
     }
 }
 
@@ -395,121 +245,43 @@ fn report_unknown(
 }
 
 /// Nested tables are dotted names: `sasl.username = "x"` and `"sasl.username" = "x"` are the same.
-fn flatten(table: &DeTable<'_>, prefix: &str, into: &mut Vec<Property>, report: &Report) {
+fn flatten(
+    table: &DeTable<'_>,
+    prefix: &str,
+    into: &mut BTreeMap<String, Property>,
+    report: &Report,
+) {
     for (key, value) in table {
         let name = format!("{prefix}{}", key.get_ref());
-        let text = match value.get_ref() {
-            DeValue::Table(nested) => {
-                flatten(nested, &format!("{name}."), into, report);
-                continue;
-            }
-            DeValue::String(text) => text.to_string(),
-            DeValue::Integer(integer) => match integer_value(integer) {
-                Some(number) => number.to_string(),
-                None => integer.to_string(),
-            },
-            DeValue::Float(float) => float.to_string(),
-            DeValue::Boolean(flag) => flag.to_string(),
-            DeValue::Datetime(_) | DeValue::Array(_) => {
-                let found = type_name(value.get_ref());
-                let message = format!("property `{name}` must be a string, not {found}");
-                report.error(value.span(), message);
-                continue;
-            }
-        };
-        if let Some(other) = into.iter().find(|property| property.name.value == name) {
-            let later = if other.name.span.start > key.span().start { &other.name.span } else { &key.span() };
-            report.error(later.clone(), format!("property `{name}` is written twice"));
+        if let DeValue::Table(nested) = value.get_ref() {
+            flatten(nested, &format!("{name}."), into, report);
             continue;
         }
-        let name = Written { value: name, span: key.span() };
-        into.push(Property { name, value: Written { value: text, span: value.span() } });
+        let Some(text) = property_text(&name, value, report) else { continue };
+        let value = Written { value: text, span: value.span() };
+        let property = Property { name: Written { value: name.clone(), span: key.span() }, value };
+        if let Some(other) = into.get(&name) {
+            let both = [other.name.span.clone(), key.span()];
+            let later = both.into_iter().max_by_key(|span| span.start).unwrap_or_default();
+            report.error(later, format!("property `{name}` is written twice"));
+            continue;
+        }
+        into.insert(name, property);
     }
 }
 
-pub(super) fn written(key: &Spanned<DeString<'_>>) -> Written<String> {
-    Written { value: key.get_ref().to_string(), span: key.span() }
-}
-
-pub(super) fn integer_value(integer: &DeInteger<'_>) -> Option<i128> {
-    i128::from_str_radix(integer.as_str(), integer.radix()).ok()
-}
-
-pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a decimal number",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date or time",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-/// What a value must be, to follow "must be" or "write".
-pub(super) fn describe(shape: &ValueShape) -> String {
-    match shape {
-        ValueShape::Name | ValueShape::Text | ValueShape::AnyText => "a string".to_string(),
-        ValueShape::Texts => "a list of strings".to_string(),
-        ValueShape::Choice(words) => {
-            let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-            listed(quoted.iter().map(String::as_str), "or")
+fn property_text(name: &str, value: &Spanned<DeValue<'_>>, report: &Report) -> Option<String> {
+    Some(match value.get_ref() {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(integer) => {
+            integer_value(integer).map_or_else(|| integer.to_string(), |number| number.to_string())
         }
-        ValueShape::Count { .. } => "a whole number".to_string(),
-        ValueShape::Duration { .. } => {
-            "a duration such as `\"10s\"` (`ms`, `s`, `m`, `h` or `d`)".to_string()
+        DeValue::Float(float) => float.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Table(_) | DeValue::Datetime(_) | DeValue::Array(_) => {
+            let found = type_name(value.get_ref());
+            report.error(value.span(), format!("property `{name}` must be a string, not {found}"));
+            return None;
         }
-        ValueShape::Size { .. } => {
-            "a size such as `\"64MiB\"` (`B`, `KiB`, `MiB` or `GiB`)".to_string()
-        }
-        ValueShape::Timestamp => "a date and time with zone".to_string(),
-        ValueShape::Table(_) | ValueShape::Properties | ValueShape::Object => "a table".to_string(),
-        ValueShape::Tables(_) | ValueShape::Objects => "a list of tables".to_string(),
-        ValueShape::ObjectsBySink => "a table of lists of tables, by sink".to_string(),
-        ValueShape::Offsets => "a table of topics, partitions and offsets".to_string(),
-        ValueShape::Either(shapes) => {
-            let alternatives: Vec<_> = shapes.iter().map(describe).collect();
-            let commas = alternatives.len() - 1;
-            alternatives.join(" or ").replacen(" or ", ", ", commas)
-        }
-    }
-}
-
-fn is_count(shape: &ValueShape) -> bool {
-    matches!(shape, ValueShape::Count { .. })
-}
-
-fn is_duration(shape: &ValueShape) -> bool {
-    matches!(shape, ValueShape::Duration { .. })
-}
-
-fn is_size(shape: &ValueShape) -> bool {
-    matches!(shape, ValueShape::Size { .. })
-}
-
-impl ValueShape {
-    /// The shape itself, or the one of its alternatives, that is meant.
-    fn find(&self, meant: fn(&ValueShape) -> bool) -> Option<&ValueShape> {
-        match self {
-            ValueShape::Either(shapes) => shapes.iter().find(|shape| meant(shape)),
-            shape => Some(shape).filter(|shape| meant(shape)),
-        }
-    }
-
-    fn words(&self) -> &'static [&'static str] {
-        match self.find(|shape| matches!(shape, ValueShape::Choice(_))) {
-            Some(ValueShape::Choice(words)) => words,
-            _ => &[],
-        }
-    }
-
-    fn table(&self) -> Option<&'static TableShape> {
-        let is_table =
-            |shape: &ValueShape| matches!(shape, ValueShape::Table(_) | ValueShape::Tables(_));
-        match self.find(is_table) {
-            Some(ValueShape::Table(shape) | ValueShape::Tables(shape)) => Some(shape),
-            _ => None,
-        }
-    }
+    })
 }

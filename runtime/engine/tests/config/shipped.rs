@@ -1,4 +1,5 @@
-//! What the repository ships for authors of pipelines: right pipelines, the schema for editors, the reference.
+//! What the repository ships for authors of pipelines: right pipelines, the schema for editors, the
+//! reference.
 
 use std::path::{Path, PathBuf};
 

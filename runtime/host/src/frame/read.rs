@@ -8,7 +8,7 @@ use super::guest_bytes::{GuestBytes, u16_at, u32_at};
 use super::plan::{PlannedArray, Planner};
 use super::text::string_array;
 use super::{DESCRIPTOR_SIZE, FLAG_ROWS, HEADER_SIZE, MAGIC, bad, header, placed};
-use crate::output::{Failure, Output, Rows};
+use crate::output::{Failure, Output, Rows, check_nulls};
 use crate::{Limits, ProcessError};
 use arrow_array::types::{self, ArrowPrimitiveType};
 use arrow_array::{
@@ -68,11 +68,7 @@ pub(crate) fn read(bytes: GuestBytes<'_>, expected: &Expected<'_>) -> Result<Out
     let rows = rows.map(|at| columns.buffer.scalars::<u32>(at, header.row_count));
     let made: Vec<ArrayRef> =
         expected.columns.iter().map(|field| columns.array(field)).collect::<Result<_, _>>()?;
-    for (field, column) in expected.columns.iter().zip(&made) {
-        if !field.is_nullable() && column.null_count() > 0 {
-            return Err(bad(format!("`{}` has nulls, and is not nullable", field.name())));
-        }
-    }
+    check_nulls(expected.columns, &made)?;
     Rows { input_row_count: expected.row_count, row_count: header.row_count, rows }
         .output(made, failures)
 }

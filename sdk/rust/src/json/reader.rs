@@ -90,8 +90,8 @@ impl JsonReader {
             }
             let (start, end) = (offsets[index] as usize, offsets[index + 1] as usize);
             let mistake = match bytes.len() - end >= READ_AHEAD_BYTES {
-                true => self.read_padded(&bytes[start..], end - start),
-                false => self.read_copied(&bytes[start..end]),
+                true => self.read_padded(&bytes[start..], end - start, false),
+                false => self.read_copied(&bytes[start..end], false),
             };
             if let Err(mistake) = mistake {
                 on_mistake(index, &mistake);
@@ -101,22 +101,27 @@ impl JsonReader {
 
     /// Reads one text.
     pub fn read(&mut self, text: &[u8]) -> Result<(), Box<Mistake>> {
-        self.read_copied(text)
+        self.read_copied(text, false)
     }
 
     /// Reads a text that has nothing behind it.
-    fn read_copied(&mut self, text: &[u8]) -> Result<(), Box<Mistake>> {
+    fn read_copied(&mut self, text: &[u8], utf8: bool) -> Result<(), Box<Mistake>> {
         let mut padded = std::mem::take(&mut self.padded);
         padded.clear();
         padded.extend_from_slice(text);
         padded.resize(text.len() + READ_AHEAD_BYTES, 0);
-        let read = self.read_padded(&padded, text.len());
+        let read = self.read_padded(&padded, text.len(), utf8);
         self.padded = padded;
         read
     }
 
-    /// Reads the first `length` bytes of `buffer`.
-    fn read_padded(&mut self, buffer: &[u8], length: usize) -> Result<(), Box<Mistake>> {
+    /// Reads the first `length` bytes of `buffer`. `utf8`: they are known to be UTF-8.
+    fn read_padded(
+        &mut self,
+        buffer: &[u8],
+        length: usize,
+        utf8: bool,
+    ) -> Result<(), Box<Mistake>> {
         self.text_bytes = self.text_bytes.saturating_add(length);
         if self.text_bytes > TEXT_BYTES_MAX {
             return self.refuse(format!("more than {TEXT_BYTES_MAX} bytes of text in a batch"), 0);
@@ -128,6 +133,7 @@ impl JsonReader {
         let mistake = parser.mistake.take();
         self.scratch = std::mem::take(&mut parser.scratch);
         if parser.not_ascii != 0
+            && !utf8
             && let Err(error) = std::str::from_utf8(parser.cursor.since(0))
         {
             self.forget_half_a_row();
@@ -154,7 +160,7 @@ impl JsonReader {
             OnMistake::Reject => self.refuse("not UTF-8".to_owned(), position),
             OnMistake::Permissive => {
                 let replaced = String::from_utf8_lossy(text).into_owned();
-                self.read_copied(replaced.as_bytes())
+                self.read_copied(replaced.as_bytes(), true)
             }
         }
     }

@@ -1,0 +1,280 @@
+//! One full request of every kind, for tests that feed the table.
+
+#![allow(clippy::unwrap_used)]
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsTopic,
+};
+use kafka_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::fetch_request::{
+    FetchPartition, FetchTopic, ForgottenTopic, ReplicaState,
+};
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
+use kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Encodable, StrBytes};
+use uuid::Uuid;
+
+fn text(text: &'static str) -> StrBytes {
+    StrBytes::from_static_str(text)
+}
+
+fn topic() -> TopicName {
+    TopicName(text("orders"))
+}
+
+fn group() -> GroupId {
+    GroupId(text("readers"))
+}
+
+fn encoded<M: Encodable>(message: M, version: i16) -> Bytes {
+    let mut out = BytesMut::new();
+    message.encode(&mut out, version).unwrap();
+    out.freeze()
+}
+
+/// The header and body of a request, without the size.
+pub(crate) fn frame(api: ApiKey, version: i16, body: &[u8]) -> Bytes {
+    let header = RequestHeader::default()
+        .with_request_api_key(api as i16)
+        .with_request_api_version(version)
+        .with_correlation_id(7)
+        .with_client_id(Some(text("sample")));
+    let mut out = BytesMut::new();
+    header.encode(&mut out, api.request_header_version(version)).unwrap();
+    out.extend_from_slice(body);
+    out.freeze()
+}
+
+/// A body with every array and string filled that the version has.
+pub(crate) fn body(api: ApiKey, version: i16) -> Bytes {
+    let v = version;
+    match api {
+        ApiKey::Produce => encoded(produce(), v),
+        ApiKey::Fetch => encoded(fetch(v), v),
+        ApiKey::ListOffsets => encoded(list_offsets(), v),
+        ApiKey::Metadata => encoded(metadata(v), v),
+        ApiKey::OffsetCommit => encoded(offset_commit(v), v),
+        ApiKey::OffsetFetch => encoded(offset_fetch(v), v),
+        ApiKey::FindCoordinator => encoded(find_coordinator(v), v),
+        ApiKey::JoinGroup => encoded(join_group(v), v),
+        ApiKey::SyncGroup => encoded(sync_group(v), v),
+        ApiKey::Heartbeat => {
+            let request = HeartbeatRequest::default().with_group_id(group());
+            let request = request.with_member_id(text("m"));
+            encoded(request.with_group_instance_id((v >= 3).then(|| text("i"))), v)
+        }
+        ApiKey::LeaveGroup => encoded(leave_group(v), v),
+        ApiKey::DescribeGroups => {
+            let request = DescribeGroupsRequest::default().with_groups(vec![group(), group()]);
+            encoded(request.with_include_authorized_operations(v >= 3), v)
+        }
+        ApiKey::ListGroups => {
+            let states = if v >= 4 { vec![text("Stable")] } else { vec![] };
+            let types = if v >= 5 { vec![text("classic")] } else { vec![] };
+            let request = ListGroupsRequest::default().with_states_filter(states);
+            encoded(request.with_types_filter(types), v)
+        }
+        ApiKey::DeleteGroups => {
+            encoded(DeleteGroupsRequest::default().with_groups_names(vec![group()]), v)
+        }
+        ApiKey::ApiVersions => {
+            let name = if v >= 3 { text("client") } else { text("") };
+            let request = ApiVersionsRequest::default().with_client_software_name(name.clone());
+            encoded(request.with_client_software_version(name), v)
+        }
+        ApiKey::CreateTopics => encoded(create_topics(), v),
+        ApiKey::DeleteTopics => encoded(delete_topics(v), v),
+        ApiKey::CreatePartitions => encoded(create_partitions(), v),
+        ApiKey::DescribeConfigs => encoded(describe_configs(), v),
+        ApiKey::InitProducerId => {
+            let request = InitProducerIdRequest::default().with_transaction_timeout_ms(1);
+            encoded(request.with_transactional_id(Some(TransactionalId(text("t")))), v)
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            let topic = OffsetForLeaderTopic::default()
+                .with_topic(topic())
+                .with_partitions(vec![OffsetForLeaderPartition::default()]);
+            encoded(OffsetForLeaderEpochRequest::default().with_topics(vec![topic]), v)
+        }
+        ApiKey::DescribeCluster => encoded(DescribeClusterRequest::default(), v),
+        other => panic!("no sample of {other:?}: add one"),
+    }
+}
+
+fn produce() -> ProduceRequest {
+    let partition = PartitionProduceData::default().with_records(Some(Bytes::from_static(b"xyz")));
+    let topic = TopicProduceData::default().with_name(topic());
+    ProduceRequest::default()
+        .with_acks(-1)
+        .with_transactional_id(Some(TransactionalId(text("t"))))
+        .with_topic_data(vec![topic.with_partition_data(vec![partition.clone(), partition])])
+}
+
+fn fetch(v: i16) -> FetchRequest {
+    let mut partition = FetchPartition::default().with_partition_max_bytes(9);
+    let mut topic_asked = FetchTopic::default();
+    let mut forgotten = ForgottenTopic::default().with_partitions(vec![1, 2, 3]);
+    if v >= 13 {
+        (topic_asked.topic_id, forgotten.topic_id) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    } else {
+        (topic_asked.topic, forgotten.topic) = (topic(), topic());
+    }
+    let mut request = FetchRequest::default();
+    if v >= 17 {
+        partition.replica_directory_id = Uuid::from_u128(3);
+    }
+    if v >= 15 {
+        request.replica_state = ReplicaState::default().with_replica_epoch(4);
+    }
+    if v >= 12 {
+        request.cluster_id = Some(text("cluster"));
+    }
+    if v >= 11 {
+        request.rack_id = text("rack");
+    }
+    if v >= 7 {
+        request.forgotten_topics_data = vec![forgotten];
+    }
+    let partitions = vec![partition.clone(), partition];
+    request.with_topics(vec![topic_asked.with_partitions(partitions)])
+}
+
+fn list_offsets() -> ListOffsetsRequest {
+    let topic = ListOffsetsTopic::default().with_name(topic());
+    let partitions = vec![ListOffsetsPartition::default().with_timestamp(-1)];
+    ListOffsetsRequest::default().with_topics(vec![topic.with_partitions(partitions)])
+}
+
+fn metadata(v: i16) -> MetadataRequest {
+    let mut asked = MetadataRequestTopic::default().with_name(Some(topic()));
+    if v >= 12 {
+        asked.topic_id = Uuid::from_u128(1);
+    }
+    MetadataRequest::default().with_topics(Some(vec![asked.clone(), asked]))
+}
+
+fn offset_commit(v: i16) -> OffsetCommitRequest {
+    let partition =
+        OffsetCommitRequestPartition::default().with_committed_metadata(Some(text("meta")));
+    let topic = OffsetCommitRequestTopic::default().with_name(topic());
+    OffsetCommitRequest::default()
+        .with_group_id(group())
+        .with_member_id(text("m"))
+        .with_group_instance_id((v >= 7).then(|| text("i")))
+        .with_topics(vec![topic.with_partitions(vec![partition])])
+}
+
+fn offset_fetch(v: i16) -> OffsetFetchRequest {
+    if v < 8 {
+        let topic = OffsetFetchRequestTopic::default().with_name(topic());
+        return OffsetFetchRequest::default()
+            .with_group_id(group())
+            .with_topics(Some(vec![topic.with_partition_indexes(vec![0, 1])]));
+    }
+    let topic = OffsetFetchRequestTopics::default().with_name(topic());
+    let asked = OffsetFetchRequestGroup::default()
+        .with_group_id(group())
+        .with_member_id((v >= 9).then(|| text("m")))
+        .with_topics(Some(vec![topic.with_partition_indexes(vec![0, 1])]));
+    OffsetFetchRequest::default().with_groups(vec![asked])
+}
+
+fn find_coordinator(v: i16) -> FindCoordinatorRequest {
+    match v {
+        ..=3 => FindCoordinatorRequest::default().with_key(text("readers")),
+        _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![text("readers")]),
+    }
+}
+
+fn join_group(v: i16) -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol::default()
+        .with_name(text("range"))
+        .with_metadata(Bytes::from_static(b"meta"));
+    JoinGroupRequest::default()
+        .with_group_id(group())
+        .with_session_timeout_ms(10_000)
+        .with_group_instance_id((v >= 5).then(|| text("i")))
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![protocol])
+        .with_reason((v >= 8).then(|| text("because")))
+}
+
+fn sync_group(v: i16) -> SyncGroupRequest {
+    let assignment = SyncGroupRequestAssignment::default()
+        .with_member_id(text("m"))
+        .with_assignment(Bytes::from_static(b"part"));
+    SyncGroupRequest::default()
+        .with_group_id(group())
+        .with_group_instance_id((v >= 3).then(|| text("i")))
+        .with_protocol_type((v >= 5).then(|| text("consumer")))
+        .with_protocol_name((v >= 5).then(|| text("range")))
+        .with_assignments(vec![assignment])
+}
+
+fn leave_group(v: i16) -> LeaveGroupRequest {
+    let request = LeaveGroupRequest::default().with_group_id(group());
+    if v < 3 {
+        return request.with_member_id(text("m"));
+    }
+    let member = MemberIdentity::default()
+        .with_member_id(text("m"))
+        .with_group_instance_id(Some(text("i")))
+        .with_reason((v >= 5).then(|| text("because")));
+    request.with_members(vec![member.clone(), member])
+}
+
+fn create_topics() -> CreateTopicsRequest {
+    let assignment = CreatableReplicaAssignment::default().with_broker_ids(vec![BrokerId(1)]);
+    let config = CreatableTopicConfig::default()
+        .with_name(text("retention.ms"))
+        .with_value(Some(text("1")));
+    let asked = CreatableTopic::default()
+        .with_name(topic())
+        .with_assignments(vec![assignment])
+        .with_configs(vec![config]);
+    CreateTopicsRequest::default().with_topics(vec![asked])
+}
+
+fn delete_topics(v: i16) -> DeleteTopicsRequest {
+    if v < 6 {
+        return DeleteTopicsRequest::default().with_topic_names(vec![topic()]);
+    }
+    let asked = DeleteTopicState::default().with_name(Some(topic()));
+    DeleteTopicsRequest::default().with_topics(vec![asked.with_topic_id(Uuid::from_u128(1))])
+}
+
+fn create_partitions() -> CreatePartitionsRequest {
+    let assignment = CreatePartitionsAssignment::default().with_broker_ids(vec![BrokerId(1)]);
+    let asked = CreatePartitionsTopic::default()
+        .with_name(topic())
+        .with_count(2)
+        .with_assignments(Some(vec![assignment]));
+    CreatePartitionsRequest::default().with_topics(vec![asked])
+}
+
+fn describe_configs() -> DescribeConfigsRequest {
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("orders"))
+        .with_configuration_keys(Some(vec![text("retention.ms")]));
+    DescribeConfigsRequest::default().with_resources(vec![resource])
+}

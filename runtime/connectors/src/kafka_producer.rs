@@ -1,0 +1,196 @@
+//! A producer of records to one cluster. Many threads may send; delivery failures are kept until somebody asks.
+//!
+//! Records are handed to librdkafka with its plainest call, one copy each and no allocation of ours. All `unsafe` code
+//! about producing is here. The seam for transactions is [`TopicProducer::flush`].
+
+use std::ffi::{CString, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rdkafka::bindings as librdkafka;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+
+use crate::kafka_client::{ClientEvents, Cluster, describe};
+
+/// A record that is not delivered after this long has failed; transient failures are retried until then.
+pub(crate) const DELIVERY_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// A flush waits a little longer than a delivery may take, so that it hears of the failure.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(150);
+
+/// One wait for room in the queue.
+const ROOM_WAIT: Duration = Duration::from_millis(10);
+
+/// What we set of librdkafka, and why.
+const SETTINGS: [(&str, &str); 9] = [
+    // Retries neither double nor reorder records.
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    // The same key meets the same partition whoever writes it: the Java client's and Spark's hash.
+    ("partitioner", "murmur2_random"),
+    // A flush sends at once, so this costs no latency at the end of a micro-batch.
+    ("linger.ms", "5"),
+    ("batch.size", "1000000"),
+    ("queue.buffering.max.messages", "500000"),
+    ("queue.buffering.max.kbytes", "262144"),
+    ("message.timeout.ms", "120000"),
+    // Deliveries are counted by librdkafka; only failures come back one by one.
+    ("delivery.report.only.error", "true"),
+];
+
+/// See the module documentation.
+pub(crate) struct TopicProducer {
+    topic: NonNull<librdkafka::rd_kafka_topic_t>,
+    name: String,
+    bootstrap: String,
+    producer: Arc<ThreadedProducer<ClientEvents>>,
+}
+
+// SAFETY: librdkafka's topic handles and clients may be used from any thread.
+unsafe impl Send for TopicProducer {}
+unsafe impl Sync for TopicProducer {}
+
+impl TopicProducer {
+    /// Makes the client; does not wait for the cluster.
+    pub(crate) fn open(cluster: &Cluster, topic: &str) -> Result<TopicProducer> {
+        let config = cluster.client_config(&SETTINGS);
+        let producer: ThreadedProducer<ClientEvents> = config
+            .create_with_context(ClientEvents::default())
+            .map_err(|error| cluster.misconfigured(&error))?;
+        let producer = Arc::new(producer);
+        let name = CString::new(topic).context("a topic name with a zero byte")?;
+        // SAFETY: the client is valid; a null configuration means the client's defaults.
+        let handle = unsafe {
+            let client = producer.client().native_ptr();
+            librdkafka::rd_kafka_topic_new(client, name.as_ptr(), ptr::null_mut())
+        };
+        let handle =
+            NonNull::new(handle).with_context(|| format!("librdkafka refuses topic `{topic}`"))?;
+        Ok(TopicProducer {
+            topic: handle,
+            name: topic.to_string(),
+            bootstrap: cluster.bootstrap.clone(),
+            producer,
+        })
+    }
+
+    /// Hands one record over; waits for room while the queue is full. Blocks.
+    ///
+    /// Errors: this or an earlier record cannot be delivered.
+    pub(crate) fn send(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
+        let (key_at, key_len) = raw(key);
+        let (value_at, value_len) = raw(value);
+        self.with_room(|| {
+            // SAFETY: the topic is valid; librdkafka copies key and value before it returns (F_COPY).
+            let result = unsafe {
+                librdkafka::rd_kafka_produce(
+                    self.topic.as_ptr(),
+                    librdkafka::RD_KAFKA_PARTITION_UA,
+                    librdkafka::RD_KAFKA_MSG_F_COPY as i32,
+                    value_at,
+                    value_len,
+                    key_at,
+                    key_len,
+                    ptr::null_mut(),
+                )
+            };
+            match result {
+                0 => Ok(()),
+                // SAFETY: reads the calling thread's error number.
+                _ => Err(unsafe { librdkafka::rd_kafka_last_error() }.into()),
+            }
+        })
+    }
+
+    /// As [`send`](Self::send), with headers.
+    pub(crate) fn send_with_headers(
+        &self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(String, Option<Vec<u8>>)],
+    ) -> Result<()> {
+        self.with_room(|| {
+            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.name);
+            record.key = key;
+            record.payload = value;
+            let sent = self.producer.send(record.headers(owned_headers(headers)));
+            sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
+        })
+    }
+
+    /// Tries again while the queue is full, until a delivery would have timed out.
+    fn with_room(&self, send: impl Fn() -> Result<(), RDKafkaErrorCode>) -> Result<()> {
+        let mut full_since = None;
+        loop {
+            let code = match send() {
+                Ok(()) => return Ok(()),
+                Err(code) => code,
+            };
+            self.check()?;
+            let waited = full_since.get_or_insert_with(Instant::now).elapsed();
+            if code != RDKafkaErrorCode::QueueFull || waited > FLUSH_TIME_MAX {
+                return Err(anyhow!("cannot send a record to topic `{}`: {code}", self.name));
+            }
+            // The client's own thread serves the deliveries that make room.
+            std::thread::park_timeout(ROOM_WAIT);
+        }
+    }
+
+    /// Returns when everything sent so far is delivered. Blocks.
+    ///
+    /// Errors: something was not delivered.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let flushed = self.producer.flush(FLUSH_TIME_MAX);
+        self.check()?;
+        flushed.map_err(|error| {
+            anyhow!(
+                "records for topic `{}` wait since {} s for a broker at {} ({}){}",
+                self.name,
+                FLUSH_TIME_MAX.as_secs(),
+                self.bootstrap,
+                describe(&error),
+                self.producer.client().context().last_trouble()
+            )
+        })
+    }
+
+    /// Records on their way.
+    pub(crate) fn in_flight(&self) -> usize {
+        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Errors: a record was not delivered, or the client cannot go on.
+    fn check(&self) -> Result<()> {
+        let client = self.producer.client();
+        let delivered = client.context().check_delivered();
+        delivered.with_context(|| format!("topic `{}` at {}", self.name, self.bootstrap))?;
+        if let Some((code, reason)) = client.fatal_error() {
+            bail!("the producer of topic `{}` cannot go on: {code}: {reason}", self.name);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for TopicProducer {
+    fn drop(&mut self) {
+        // SAFETY: made in `open`, given back once; the client drops after this.
+        unsafe { librdkafka::rd_kafka_topic_destroy(self.topic.as_ptr()) };
+    }
+}
+
+/// Null for an absent value, a pointer for an empty one: Kafka tells them apart.
+fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
+    bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
+}
+
+pub(crate) fn owned_headers(headers: &[(String, Option<Vec<u8>>)]) -> OwnedHeaders {
+    headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |all, (name, value)| {
+        // A zero byte would end the name, and the crate panics on it.
+        let key = name.replace('\0', "");
+        all.insert(Header { key: &key, value: value.as_ref() })
+    })
+}

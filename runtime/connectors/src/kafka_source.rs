@@ -1,0 +1,467 @@
+//! Topics of a Kafka cluster as the source of a pipeline. The built-in broker is such a cluster.
+//!
+//! - Partitions are assigned with explicit offsets; no group is joined and nothing is committed here: the cursors live
+//!   in the sinks. The seam for sharing partitions among processes is [`KafkaSource::available`].
+//! - One consumer for all partitions, a queue for each: librdkafka fetches ahead while the stages work.
+//! - Committed records only, unless the user says otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use async_trait::async_trait;
+use gristmill_engine::config::{OnDataLoss, Start, Topics};
+use gristmill_engine::offsets::{OffsetRange, Offsets, TopicPartition};
+use gristmill_engine::source::{Source, SourceBatch, SourceReader};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use regex::Regex;
+
+use crate::kafka_client::{self, ATTEMPT_TIME_MAX, Cluster, KafkaConsumer};
+use crate::message_queue::{Event, Message, MessageQueue};
+use crate::record_columns::RecordColumns;
+
+/// Topics and partitions are looked for anew after this long.
+const TOPICS_KNOWN_FOR: Duration = Duration::from_secs(2);
+
+/// Earliest offsets change by retention only; a reader that meets a gap says so by itself.
+const EARLIEST_KNOWN_FOR: Duration = Duration::from_secs(1);
+
+/// A reader that gets nothing, although there should be something, gives up after this long. Spark's
+/// `kafkaConsumer.pollTimeoutMs`.
+pub const READ_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// One wait for records; in between, the deadline is looked at.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// Records taken from a queue at a time at most, whatever the caller asks for.
+const TAKE_MAX: usize = 10_000;
+
+/// What we set of librdkafka, and why.
+const SETTINGS: [(&str, &str); 11] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    ("isolation.level", "read_committed"),
+    ("allow.auto.create.topics", "false"),
+    ("topic.metadata.refresh.interval.ms", "30000"),
+    // The end of a partition whose last records are control records shows only in an empty fetch: keep it short.
+    ("fetch.wait.max.ms", "50"),
+    // A queue that was full is filled again at once; the default pause is a second.
+    ("fetch.queue.backoff.ms", "2"),
+    ("fetch.message.max.bytes", "4194304"),
+    ("queued.min.messages", "100000"),
+    ("queued.max.messages.kbytes", "32768"),
+];
+
+/// What a Kafka source is made from.
+#[derive(Debug, Clone)]
+pub struct KafkaSourceSetup {
+    pub cluster: Cluster,
+    pub topics: Topics,
+    /// Names this reader to the cluster; not joined.
+    pub group: String,
+    pub on_data_loss: OnDataLoss,
+    /// [`READ_TIME_MAX`] unless a test says otherwise.
+    pub read_time_max: Duration,
+}
+
+/// See the module documentation.
+pub struct KafkaSource {
+    client: Arc<SourceClient>,
+}
+
+/// What the source shares with its readers and with the threads that ask the cluster.
+struct SourceClient {
+    setup: KafkaSourceSetup,
+    pattern: Option<Regex>,
+    consumer: Arc<KafkaConsumer>,
+    known: Mutex<Known>,
+}
+
+/// What the cluster has said, and when.
+#[derive(Default)]
+struct Known {
+    partitions: Vec<TopicPartition>,
+    partitions_at: Option<Instant>,
+    earliest: Offsets,
+    earliest_at: Option<Instant>,
+}
+
+impl KafkaSource {
+    /// Makes the client and looks for the topics.
+    ///
+    /// Errors: no broker answers, a topic does not exist, a setting is wrong. With a pattern, no topic need exist yet.
+    pub async fn open(setup: KafkaSourceSetup) -> Result<KafkaSource> {
+        let pattern = match &setup.topics {
+            Topics::Pattern(pattern) => Some(whole_name(pattern)?),
+            Topics::Names(_) => None,
+        };
+        let reset = match setup.on_data_loss {
+            OnDataLoss::Stop => "error",
+            OnDataLoss::Continue => "earliest",
+        };
+        let mut settings = SETTINGS.to_vec();
+        settings.push(("auto.offset.reset", reset));
+        let consumer = setup.cluster.consumer(&setup.group, &settings)?;
+        let client = Arc::new(SourceClient { setup, pattern, consumer, known: Mutex::default() });
+        let source = KafkaSource { client };
+        source.ask(|client| client.partitions().map(drop)).await?;
+        Ok(source)
+    }
+
+    /// Asks the cluster on a thread that may block.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&SourceClient) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let client = self.client.clone();
+        tokio::task::spawn_blocking(move || question(&client)).await?
+    }
+}
+
+#[async_trait]
+impl Source for KafkaSource {
+    async fn available(&self) -> Result<BTreeMap<TopicPartition, OffsetRange>> {
+        self.ask(|client| {
+            let partitions = client.partitions()?;
+            let ends = client.offsets(&partitions, Offset::End)?;
+            let earliest = client.earliest(&partitions)?;
+            let range = |partition: TopicPartition| {
+                let end = ends.get(&partition).copied().unwrap_or(0);
+                let begin = earliest.get(&partition).copied().unwrap_or(0).min(end);
+                (partition, OffsetRange { begin, end })
+            };
+            Ok(partitions.into_iter().map(range).collect())
+        })
+        .await
+    }
+
+    async fn start_offsets(&self, start: &Start, partitions: &[TopicPartition]) -> Result<Offsets> {
+        let (start, partitions) = (start.clone(), partitions.to_vec());
+        self.ask(move |client| client.start_offsets(&start, &partitions)).await
+    }
+
+    async fn reader(
+        &self,
+        partition: &TopicPartition,
+        begin: i64,
+        columns: &[&'static str],
+    ) -> Result<Box<dyn SourceReader>> {
+        let columns = RecordColumns::new(columns)?;
+        let (client, partition) = (self.client.clone(), partition.clone());
+        let open = move || KafkaReader::open(client, partition, begin, columns);
+        let reader = tokio::task::spawn_blocking(open).await??;
+        Ok(Box::new(reader))
+    }
+}
+
+impl SourceClient {
+    /// The partitions of the topics, sorted.
+    fn partitions(&self) -> Result<Vec<TopicPartition>> {
+        {
+            let known = self.known();
+            let fresh = known.partitions_at.is_some_and(|at| at.elapsed() < TOPICS_KNOWN_FOR);
+            if fresh {
+                return Ok(known.partitions.clone());
+            }
+        }
+        let mut found = BTreeSet::new();
+        match &self.setup.topics {
+            Topics::Names(names) => {
+                for name in names {
+                    found.extend(self.partitions_of(name)?);
+                }
+            }
+            Topics::Pattern(_) => found.extend(self.partitions_by_pattern()?),
+        }
+        let partitions: Vec<_> = found.into_iter().collect();
+        let mut known = self.known();
+        known.partitions = partitions.clone();
+        known.partitions_at = Some(Instant::now());
+        Ok(partitions)
+    }
+
+    fn partitions_of(&self, name: &str) -> Result<Vec<TopicPartition>> {
+        let cluster = &self.setup.cluster;
+        let begun = Instant::now();
+        loop {
+            let metadata = kafka_client::metadata(&self.consumer, cluster, Some(name))?;
+            let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+            let error = topic.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
+            match (topic, error) {
+                (Some(topic), None) if !topic.partitions().is_empty() => {
+                    let ids = topic.partitions().iter().map(|partition| partition.id());
+                    return Ok(ids.map(|id| TopicPartition::new(name, id)).collect());
+                }
+                // A topic that was made just now has no leader yet.
+                (_, Some(error))
+                    if kafka_client::may_pass(error)
+                        && begun.elapsed() < kafka_client::REACH_TIME_MAX =>
+                {
+                    std::thread::park_timeout(Duration::from_millis(50));
+                }
+                (_, Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => {
+                    bail!("the Kafka cluster at {} does not let us read topic `{name}`", cluster.bootstrap)
+                }
+                _ => return Err(kafka_client::no_topic(&self.consumer, cluster, name)),
+            }
+        }
+    }
+
+    fn partitions_by_pattern(&self) -> Result<Vec<TopicPartition>> {
+        let metadata = kafka_client::metadata(&self.consumer, &self.setup.cluster, None)?;
+        let matches = |name: &str| {
+            !kafka_client::is_internal(name)
+                && self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(name))
+        };
+        let topics = metadata.topics().iter().filter(|topic| matches(topic.name()));
+        let partitions = topics.flat_map(|topic| {
+            topic.partitions().iter().map(|partition| TopicPartition::new(topic.name(), partition.id()))
+        });
+        Ok(partitions.collect())
+    }
+
+    /// The earliest offsets, asked for anew from time to time and for partitions not met before.
+    fn earliest(&self, partitions: &[TopicPartition]) -> Result<Offsets> {
+        {
+            let known = self.known();
+            let fresh = known.earliest_at.is_some_and(|at| at.elapsed() < EARLIEST_KNOWN_FOR);
+            if fresh && partitions.iter().all(|partition| known.earliest.contains_key(partition)) {
+                return Ok(known.earliest.clone());
+            }
+        }
+        let earliest = self.offsets(partitions, Offset::Beginning)?;
+        let mut known = self.known();
+        known.earliest = earliest.clone();
+        known.earliest_at = Some(Instant::now());
+        Ok(earliest)
+    }
+
+    /// The offsets that ListOffsets answers for the earliest, the end or a time (as an offset, in ms): one request per
+    /// broker, whatever the number of partitions. A partition without an answer has no record at or after that time.
+    fn offsets(&self, partitions: &[TopicPartition], asked: Offset) -> Result<Offsets> {
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        let cluster = &self.setup.cluster;
+        let begun = Instant::now();
+        loop {
+            let answer = kafka_client::asked(&self.consumer, cluster, || {
+                let mut list = TopicPartitionList::with_capacity(partitions.len());
+                for at in partitions {
+                    list.add_partition_offset(&at.topic, at.partition, asked)?;
+                }
+                self.consumer.offsets_for_times(list, 3 * ATTEMPT_TIME_MAX)
+            })?;
+            let mut found = Offsets::new();
+            let mut trouble = None;
+            for element in answer.elements() {
+                let partition = TopicPartition::new(element.topic(), element.partition());
+                match (element.error(), element.offset()) {
+                    (Ok(()), Offset::Offset(offset)) => drop(found.insert(partition, offset)),
+                    (Ok(()), _) => {}
+                    (Err(error), _) => trouble = Some((partition, error)),
+                }
+            }
+            let Some((partition, error)) = trouble else { return Ok(found) };
+            let passing = error.rdkafka_error_code().is_some_and(kafka_client::may_pass);
+            if !passing || begun.elapsed() >= kafka_client::REACH_TIME_MAX {
+                let reason = kafka_client::describe(&error);
+                bail!("the Kafka cluster does not tell the offsets of partition {partition}: {reason}");
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    /// As Spark's `startingOffsets` and `startingTimestamp`, but that a partition without a record at or after the time
+    /// begins at its end: what comes later is later.
+    fn start_offsets(&self, start: &Start, partitions: &[TopicPartition]) -> Result<Offsets> {
+        match start {
+            Start::Earliest => self.offsets(partitions, Offset::Beginning),
+            Start::Latest => self.offsets(partitions, Offset::End),
+            Start::Timestamp(time_ms) => {
+                // A time below zero would mean something else to the cluster; no record is older than 1970.
+                let mut found = self.offsets(partitions, Offset::Offset((*time_ms).max(0)))?;
+                let without: Vec<_> =
+                    partitions.iter().filter(|at| !found.contains_key(at)).cloned().collect();
+                found.extend(self.offsets(&without, Offset::End)?);
+                Ok(found)
+            }
+            Start::Offsets(chosen) => self.chosen_offsets(chosen, partitions),
+        }
+    }
+
+    fn chosen_offsets(
+        &self,
+        chosen: &BTreeMap<String, BTreeMap<i32, i64>>,
+        partitions: &[TopicPartition],
+    ) -> Result<Offsets> {
+        let (earliest, ends) =
+            (self.offsets(partitions, Offset::Beginning)?, self.offsets(partitions, Offset::End)?);
+        for (topic, numbers) in chosen {
+            for number in numbers.keys() {
+                if !self.partitions()?.contains(&TopicPartition::new(topic.as_str(), *number)) {
+                    bail!("start names partition {number} of topic `{topic}`, which the source does not have");
+                }
+            }
+        }
+        let offset = |at: &TopicPartition| {
+            let begin = earliest.get(at).copied().unwrap_or(0);
+            let end = ends.get(at).copied().unwrap_or(begin);
+            let wanted = chosen.get(at.topic.as_ref()).and_then(|numbers| numbers.get(&at.partition));
+            let offset = match wanted {
+                None | Some(-2) => begin,
+                Some(-1) => end,
+                Some(offset) if (begin..=end).contains(offset) => *offset,
+                Some(offset) if self.setup.on_data_loss == OnDataLoss::Continue => {
+                    (*offset).clamp(begin, end)
+                }
+                Some(offset) => {
+                    bail!("start says offset {offset} for partition {at}, which holds {begin} to {end}")
+                }
+            };
+            Ok((at.clone(), offset))
+        };
+        partitions.iter().map(offset).collect()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pattern that matches whole names.
+fn whole_name(pattern: &str) -> Result<Regex> {
+    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| anyhow!("topic_pattern `{pattern}`: {error}"))
+}
+
+/// Reads one partition in order. Messages are dropped before the queue: fields drop in this order.
+struct KafkaReader {
+    /// Taken from the queue and not handed out yet.
+    fetched: Vec<Message>,
+    queue: MessageQueue,
+    client: Arc<SourceClient>,
+    partition: TopicPartition,
+    columns: RecordColumns,
+    /// Everything below has been handed out or is in `fetched`.
+    position: i64,
+}
+
+impl KafkaReader {
+    /// Assigns the partition. Blocks shortly.
+    fn open(
+        client: Arc<SourceClient>,
+        partition: TopicPartition,
+        begin: i64,
+        columns: RecordColumns,
+    ) -> Result<KafkaReader> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(begin))?;
+        // Split off before it is assigned: records would else go to the consumer's own queue.
+        let queue = MessageQueue::split(&client.consumer, &partition.topic, partition.partition)?;
+        client
+            .consumer
+            .incremental_assign(&list)
+            .map_err(|error| anyhow!("cannot begin to read partition {partition}: {error}"))?;
+        Ok(KafkaReader { fetched: Vec::new(), queue, client, partition, columns, position: begin })
+    }
+
+    /// Waits until there is something below `end`, or nothing more can come. `false`: nothing more.
+    fn fetch(&mut self, end: i64, rows_max: usize) -> Result<bool> {
+        let begun = Instant::now();
+        loop {
+            if let Some(first) = self.fetched.first() {
+                return Ok(first.offset() < end);
+            }
+            if self.position >= end {
+                return Ok(false);
+            }
+            let mut taken = Vec::new();
+            self.queue.take(rows_max.clamp(1, TAKE_MAX), POLL_WAIT, &mut taken);
+            for message in taken {
+                self.accept(message)?;
+            }
+            if begun.elapsed() >= self.client.setup.read_time_max {
+                bail!(
+                    "no record of partition {} for {} s, although offsets {} to {end} are to be read{}",
+                    self.partition,
+                    begun.elapsed().as_secs(),
+                    self.position,
+                    self.client.consumer.context().last_trouble()
+                );
+            }
+        }
+    }
+
+    fn accept(&mut self, message: Message) -> Result<()> {
+        match message.event() {
+            // Below the position: what was fetched before an assignment to a later offset.
+            None if message.offset() < self.position => {}
+            None => {
+                self.position = message.offset() + 1;
+                self.fetched.push(message);
+            }
+            Some(Event::EndOfPartition) => self.position = self.position.max(message.offset()),
+            Some(Event::Error(code)) if kafka_client::may_pass(code) => {
+                tracing::debug!(partition = %self.partition, "{}", message.error_text());
+            }
+            Some(Event::Error(
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+            )) => bail!(
+                "offset {} of partition {} is no longer there: retention has deleted it or the topic was made anew; \
+                 set on_data_loss = \"continue\" to go on with what is left",
+                self.position,
+                self.partition
+            ),
+            Some(Event::Error(code)) => {
+                let reason = message.error_text();
+                return Err(anyhow!("{code}: {reason}"))
+                    .with_context(|| format!("cannot read partition {}", self.partition));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SourceReader for KafkaReader {
+    fn next(
+        &mut self,
+        end: i64,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<Option<SourceBatch>> {
+        if !self.fetch(end, rows_max)? {
+            return Ok(None);
+        }
+        let messages = &self.fetched;
+        let count = count_within(messages, end, rows_max, bytes_max);
+        let offsets: Vec<i64> = messages[..count].iter().map(Message::offset).collect();
+        let records = self.columns.batch(&self.partition, &messages[..count], &offsets)?;
+        self.fetched.drain(..count);
+        Ok(Some(SourceBatch { records, offsets }))
+    }
+}
+
+/// How many of the messages make the next batch: at least one.
+fn count_within(messages: &[Message], end: i64, rows_max: usize, bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&Message| {
+        let first = bytes == 0;
+        bytes += message.value().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len) + 1;
+        message.offset() < end && (first || bytes <= bytes_max)
+    };
+    messages.iter().take(rows_max.max(1)).take_while(fits).count()
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.partition.topic, self.partition.partition);
+        if let Err(error) = self.client.consumer.incremental_unassign(&list) {
+            tracing::debug!(partition = %self.partition, "cannot give the partition back: {error}");
+        }
+    }
+}
