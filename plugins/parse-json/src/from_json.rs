@@ -42,7 +42,10 @@ fn show(view: &ColumnView<'_>, row: usize) -> String {
 }
 
 /// The values of each row, and the failures with their reasons.
-fn run(config: gristmill::serde_json::Value, texts: &[Option<&str>]) -> (Vec<String>, Vec<(usize, String)>) {
+fn run(
+    config: gristmill::serde_json::Value,
+    texts: &[Option<&str>],
+) -> (Vec<String>, Vec<(usize, String)>) {
     let input = Schema::new(vec![Field::new("value", DataType::String)]);
     let mut stage = NativeStage::<ParseJson>::new(&config.to_string(), input).unwrap();
     let mut column = string_column(texts.iter().copied());
@@ -58,7 +61,8 @@ fn run(config: gristmill::serde_json::Value, texts: &[Option<&str>]) -> (Vec<Str
 /// The value of `a`, and whether the text is corrupt, in mode permissive; checked against mode reject.
 fn from_json(data_type: &str, text: &str) -> (String, bool) {
     let schema = format!("a {data_type}");
-    let permissive = json!({"schema": schema, "mode": "permissive", "corrupt_record_column": "_corrupt"});
+    let permissive =
+        json!({"schema": schema, "mode": "permissive", "corrupt_record_column": "_corrupt"});
     let (rows, failures) = run(permissive, &[Some(text)]);
     assert!(failures.is_empty(), "{failures:?}");
     let corrupt_text = format!(" {text:?}");
@@ -132,11 +136,42 @@ fn values_by_type() {
         ("\"\"", ["n", "n", "n", "n", "\"\"", "n", "n"]),
         ("true", ["n", "n", "n", "n", "\"true\"", "true", "n"]),
         ("{\"b\": 1, \"c\": [1, 2]}", ["n", "n", "n", "n", r#""{\"b\":1,\"c\":[1,2]}""#, "n", "n"]),
-        ("[1, {\"x\": \"\\u0001\\/\\n\"}]", ["n", "n", "n", "n", r#""[1,{\"x\":\"\\u0001/\\n\"}]""#, "n", "n"]),
-        ("2147483648", ["n", "2147483648", "2147483648.0", "2147483600.0", "\"2147483648\"", "n", "n"]),
-        ("9223372036854775808", ["n", "n", "9.223372036854776e18", "9.223372e18", "\"9223372036854775808\"", "n", "n"]),
-        ("-9223372036854775809", ["n", "n", "-9.223372036854776e18", "-9.223372e18", "\"-9223372036854775809\"", "n", "n"]),
-        ("-9223372036854775808", ["n", "-9223372036854775808", "-9.223372036854776e18", "-9.223372e18", "\"-9223372036854775808\"", "n", "n"]),
+        (
+            "[1, {\"x\": \"\\u0001\\/\\n\"}]",
+            ["n", "n", "n", "n", r#""[1,{\"x\":\"\\u0001/\\n\"}]""#, "n", "n"],
+        ),
+        (
+            "2147483648",
+            ["n", "2147483648", "2147483648.0", "2147483600.0", "\"2147483648\"", "n", "n"],
+        ),
+        (
+            "9223372036854775808",
+            ["n", "n", "9.223372036854776e18", "9.223372e18", "\"9223372036854775808\"", "n", "n"],
+        ),
+        (
+            "-9223372036854775809",
+            [
+                "n",
+                "n",
+                "-9.223372036854776e18",
+                "-9.223372e18",
+                "\"-9223372036854775809\"",
+                "n",
+                "n",
+            ],
+        ),
+        (
+            "-9223372036854775808",
+            [
+                "n",
+                "-9223372036854775808",
+                "-9.223372036854776e18",
+                "-9.223372e18",
+                "\"-9223372036854775808\"",
+                "n",
+                "n",
+            ],
+        ),
         ("1e400", ["n", "n", "inf", "inf", r#""\"Infinity\"""#, "n", "n"]),
         ("\"NaN\"", ["n", "n", "NaN", "NaN", "\"NaN\"", "n", "n"]),
         ("\"Infinity\"", ["n", "n", "inf", "inf", "\"Infinity\"", "n", "n"]),
@@ -153,7 +188,12 @@ fn values_by_type() {
             check(data_type, &text, value, corrupt);
         }
     }
-    check("decimal(38,18)", "{\"a\":9223372036854775808}", "9223372036854775808000000000000000000", false);
+    check(
+        "decimal(38,18)",
+        "{\"a\":9223372036854775808}",
+        "9223372036854775808000000000000000000",
+        false,
+    );
 }
 
 #[test]
@@ -178,7 +218,12 @@ fn surrogates_escapes_and_letters() {
     check("string", r#"{"a":"\ud800\u0041"}"#, "\"?A\"", false);
     check("string", r#"{"a":"\ud83d\ude00"}"#, "\"😀\"", false);
     check("string", r#"{"a":"\"\\\/\b\f\n\r\t\u00e9"}"#, r#""\"\\/\u{8}\u{c}\n\r\té""#, false);
-    check("string", "{\"a\":\"Zoë über naïve façade 東京\"}", "\"Zoë über naïve façade 東京\"", false);
+    check(
+        "string",
+        "{\"a\":\"Zoë über naïve façade 東京\"}",
+        "\"Zoë über naïve façade 東京\"",
+        false,
+    );
     check("string", "{'a':'it\\'s \"so\"'}", "\"it's \\\"so\\\"\"", false);
     check("string", r#"{"\u0061":"x"}"#, "\"x\"", false);
     check("string", r#"{"a":"\q"}"#, "null", true);
@@ -190,12 +235,22 @@ fn surrogates_escapes_and_letters() {
 fn timestamps_and_dates() {
     let base_us = 1_704_189_600_000_000i64;
     check("timestamp", "{\"a\":\"2024-01-02T10:00:00Z\"}", &base_us.to_string(), false);
-    check("timestamp", "{\"a\":\"2024-01-02T10:00:00+02:00\"}", &(base_us - 7_200_000_000).to_string(), false);
+    check(
+        "timestamp",
+        "{\"a\":\"2024-01-02T10:00:00+02:00\"}",
+        &(base_us - 7_200_000_000).to_string(),
+        false,
+    );
     check("timestamp", "{\"a\":\"2024-01-02 10:00:00\"}", &base_us.to_string(), false);
     check("timestamp", "{\"a\":\"2024-01-02\"}", "1704153600000000", false);
     check("timestamp", "{\"a\":1700000000}", "1700000000000000", false);
     check("timestamp", "{\"a\":1700000000.5}", "null", true);
-    check("timestamp", "{\"a\":\"2024-01-02T10:00:00.123456789Z\"}", &(base_us + 123_456).to_string(), false);
+    check(
+        "timestamp",
+        "{\"a\":\"2024-01-02T10:00:00.123456789Z\"}",
+        &(base_us + 123_456).to_string(),
+        false,
+    );
     check("timestamp", "{\"a\":\"yesterday\"}", "null", true);
     check("date", "{\"a\":\"2024-1-2\"}", "19724", false);
     check("date", "{\"a\":\"19000\"}", "6220080", false);
@@ -210,7 +265,8 @@ fn a_bad_value_nulls_as_little_as_it_can() {
     let schema = "id long, s struct<x: long, y: string>, l array<struct<p: long, q: long>>, n array<long>, \
                   m map<string, long>";
     let run = |text: &str| {
-        let config = json!({"schema": schema, "mode": "permissive", "corrupt_record_column": "_corrupt"});
+        let config =
+            json!({"schema": schema, "mode": "permissive", "corrupt_record_column": "_corrupt"});
         let row = run(config, &[Some(text)]).0.remove(0);
         let (values, corrupt) = match row.strip_suffix(" null") {
             Some(values) => (values.to_owned(), false),
@@ -221,12 +277,20 @@ fn a_bad_value_nulls_as_little_as_it_can() {
     let rows = [
         (r#"{"id":"x","s":{"x":1,"y":"a"}}"#, "null {1,\"a\"} null null null", true),
         (r#"{"id":1,"s":{"x":"bad","y":"a"},"n":[1]}"#, "1 {null,\"a\"} null [1] null", true),
-        (r#"{"id":1,"l":[{"p":1,"q":2},{"p":"x","q":3}]}"#, "1 null [{1,2},{null,3}] null null", true),
+        (
+            r#"{"id":1,"l":[{"p":1,"q":2},{"p":"x","q":3}]}"#,
+            "1 null [{1,2},{null,3}] null null",
+            true,
+        ),
         (r#"{"id":1,"l":{"p":1}}"#, "1 null null null null", true),
         (r#"{"id":1,"l":[1,2],"n":[3]}"#, "1 null null [3] null", true),
         (r#"{"id":1,"l":[null,{"p":1}],"n":[]}"#, "1 null [null,{1,null}] [] null", false),
         (r#"{"id":1,"n":[1,"x",{"y":[1]},3],"s":{"x":4}}"#, "1 {4,null} null null null", true),
-        (r#"{"id":1,"m":{"a":1,"b":null,"a":3}}"#, "1 null null null <\"a\",\"b\",\"a\"|1,null,3>", false),
+        (
+            r#"{"id":1,"m":{"a":1,"b":null,"a":3}}"#,
+            "1 null null null <\"a\",\"b\",\"a\"|1,null,3>",
+            false,
+        ),
         (r#"{"id":1,"m":{"a":1,"b":"x","c":3},"n":[7]}"#, "1 null null [7] null", true),
         (r#"{"id":1,"s":{"x":1},"s":{"y":"b"}}"#, "1 {null,\"b\"} null null null", false),
         (r#"{"n":[1,2],"id":1,"n":[3],"id":2}"#, "2 null null [3] null", false),
@@ -242,17 +306,33 @@ fn a_bad_value_nulls_as_little_as_it_can() {
 fn reasons_name_the_field_and_the_byte() {
     let schema = "order_id long, price decimal(5,2), line_items array<struct<order_item_id: long>>";
     let cases = [
-        (r#"{"order_id":1,"line_items":[{"order_item_id":1},{"order_item_id":"x"}]}"#,
-            "field `line_items[1].order_item_id`: expected long, found a string at byte 65"),
-        (r#"{"order_id":9223372036854775808}"#,
-            "field `order_id`: expected long, found the whole number 9223372036854775808 at byte 12"),
+        (
+            r#"{"order_id":1,"line_items":[{"order_item_id":1},{"order_item_id":"x"}]}"#,
+            "field `line_items[1].order_item_id`: expected long, found a string at byte 65",
+        ),
+        (
+            r#"{"order_id":9223372036854775808}"#,
+            "field `order_id`: expected long, found the whole number 9223372036854775808 at byte 12",
+        ),
         (r#"{"order_id":1.5}"#, "field `order_id`: expected long, found the number 1.5 at byte 12"),
-        (r#"{"price":1234.5}"#, "field `price`: expected decimal(5,2), found the number 1234.5 at byte 9"),
-        (r#"{"line_items":{"a":1}}"#, "field `line_items`: expected an array, found an object at byte 14"),
-        (r#"{"line_items":[[1]]}"#, "field `line_items[0]`: expected an object, found an array at byte 15"),
+        (
+            r#"{"price":1234.5}"#,
+            "field `price`: expected decimal(5,2), found the number 1234.5 at byte 9",
+        ),
+        (
+            r#"{"line_items":{"a":1}}"#,
+            "field `line_items`: expected an array, found an object at byte 14",
+        ),
+        (
+            r#"{"line_items":[[1]]}"#,
+            "field `line_items[0]`: expected an object, found an array at byte 15",
+        ),
         (r#"{"order_id":tru}"#, "field `order_id`: expected a value at byte 12"),
         (r#"{"order_id":1"#, "the text ends too early, at byte 13"),
-        (r#"{"order_id":1,"line_items":[{"order_item_id":"#, "field `line_items[0].order_item_id`: the text ends too early, at byte 45"),
+        (
+            r#"{"order_id":1,"line_items":[{"order_item_id":"#,
+            "field `line_items[0].order_item_id`: the text ends too early, at byte 45",
+        ),
         (r#"{"order_id" 1}"#, "expected `:` after a key at byte 12"),
         (r#"{"order_id":1 "b":2}"#, "expected `,` or `}` at byte 14"),
         (r#"{order_id:1}"#, "expected a key in quotes at byte 1"),

@@ -24,14 +24,16 @@ fn refused(config: Value) -> String {
 
 #[test]
 fn members_become_columns() {
-    let stage = described(json!({"schema": "id long NOT NULL, value string", "drop_input": true})).unwrap();
+    let stage =
+        described(json!({"schema": "id long NOT NULL, value string", "drop_input": true})).unwrap();
     let description = stage.description();
     assert_eq!(description.reads, ["value"]);
     assert_eq!(Schema::new(description.columns.clone()).to_string(), "id long, value string");
     // `value` is replaced, so it does not end here.
     assert!(description.drops.is_empty());
     let stage = described(json!({"schema": {"type": "struct", "fields": [
-        {"name": "id", "type": "long", "nullable": false}]}, "drop_input": true})).unwrap();
+        {"name": "id", "type": "long", "nullable": false}]}, "drop_input": true}))
+    .unwrap();
     assert_eq!(stage.description().drops, ["value"]);
     assert!(stage.description().columns[0].nullable);
 }
@@ -40,21 +42,42 @@ fn members_become_columns() {
 fn mistakes_in_the_configuration_name_their_key() {
     let cases = [
         (json!({}), "config.schema: this key is required"),
-        (json!({"schema": "a lang"}), "config.schema: at character 3: unknown type `lang`, did you mean `long`?"),
-        (json!({"schema": 5}), "config.schema: expected DDL as in `order_id long, city string`, or Spark's schema JSON"),
-        (json!({"schema": "a map<long, long>"}), "config.schema: `a`: keys of a map are strings in JSON, not long"),
-        (json!({"schema": "a long", "column": "valu"}),
-            "config.column: no column `valu`; did you mean `value`? columns: `key`, `value`, `offset`"),
-        (json!({"schema": "a long", "column": "offset"}),
-            "config.column: column `offset` is long, JSON is in a string or binary"),
-        (json!({"schema": "a long", "mod": "permissive"}),
-            "config.mod: unknown key; did you mean `mode`? keys: `column`, `schema`, `mode`, `drop_input`, `corrupt_record_column`"),
-        (json!({"schema": "a long", "mode": "failfast"}),
-            "config.mode: unknown variant `failfast`, expected `reject` or `permissive`"),
-        (json!({"schema": "a long", "corrupt_record_column": "c"}),
-            "config.corrupt_record_column: only with mode = \"permissive\"; in mode \"reject\" such texts are failures"),
-        (json!({"schema": "a long, c int", "mode": "permissive", "corrupt_record_column": "c"}),
-            "config.corrupt_record_column: the schema gives this column a type other than string"),
+        (
+            json!({"schema": "a lang"}),
+            "config.schema: at character 3: unknown type `lang`, did you mean `long`?",
+        ),
+        (
+            json!({"schema": 5}),
+            "config.schema: expected DDL as in `order_id long, city string`, or Spark's schema JSON",
+        ),
+        (
+            json!({"schema": "a map<long, long>"}),
+            "config.schema: `a`: keys of a map are strings in JSON, not long",
+        ),
+        (
+            json!({"schema": "a long", "column": "valu"}),
+            "config.column: no column `valu`; did you mean `value`? columns: `key`, `value`, `offset`",
+        ),
+        (
+            json!({"schema": "a long", "column": "offset"}),
+            "config.column: column `offset` is long, JSON is in a string or binary",
+        ),
+        (
+            json!({"schema": "a long", "mod": "permissive"}),
+            "config.mod: unknown key; did you mean `mode`? keys: `column`, `schema`, `mode`, `drop_input`, `corrupt_record_column`",
+        ),
+        (
+            json!({"schema": "a long", "mode": "failfast"}),
+            "config.mode: unknown variant `failfast`, expected `reject` or `permissive`",
+        ),
+        (
+            json!({"schema": "a long", "corrupt_record_column": "c"}),
+            "config.corrupt_record_column: only with mode = \"permissive\"; in mode \"reject\" such texts are failures",
+        ),
+        (
+            json!({"schema": "a long, c int", "mode": "permissive", "corrupt_record_column": "c"}),
+            "config.corrupt_record_column: the schema gives this column a type other than string",
+        ),
     ];
     for (config, message) in cases {
         assert_eq!(refused(config.clone()), message, "{config}");
@@ -65,14 +88,22 @@ fn mistakes_in_the_configuration_name_their_key() {
 fn the_corrupt_record_column_stands_where_the_schema_names_it() {
     let config = json!({"schema": "a long, c string, b long", "mode": "permissive", "corrupt_record_column": "c"});
     let mut stage = described(config).unwrap();
-    let texts: [Option<&[u8]>; 4] = [Some(b"{\"a\":1,\"b\":2,\"c\":\"x\"}"), Some(b"{\"b\":\"x\",\"a\":3}"), None, Some(b"\xff")];
+    let texts: [Option<&[u8]>; 4] = [
+        Some(b"{\"a\":1,\"b\":2,\"c\":\"x\"}"),
+        Some(b"{\"b\":\"x\",\"a\":3}"),
+        None,
+        Some(b"\xff"),
+    ];
     let mut column = binary_column(texts);
     let batch = Batch { row_count: 4, columns: vec![column.view()] };
     stage
         .process(&batch, |output| {
             let [a, c, b] = output.columns() else { panic!("three columns") };
             assert_eq!((a.longs()[0], b.longs()[0], c.is_null(0)), (1, 2, true));
-            assert_eq!((a.longs()[1], b.is_null(1), c.str_at(1)), (3, true, "{\"b\":\"x\",\"a\":3}"));
+            assert_eq!(
+                (a.longs()[1], b.is_null(1), c.str_at(1)),
+                (3, true, "{\"b\":\"x\",\"a\":3}")
+            );
             assert!(a.is_null(2) && c.is_null(2));
             assert_eq!((a.is_null(3), c.str_at(3)), (true, "\u{fffd}"));
             assert_eq!(output.failures().count(), 0);
@@ -109,7 +140,8 @@ fn no_text_reads_into_the_next() {
 #[test]
 fn bytes_that_are_not_utf8_are_refused_with_their_place() {
     let mut stage = described(json!({"schema": "a string"})).unwrap();
-    let texts: [Option<&[u8]>; 3] = [Some(b"{\"a\":\"\xff\"}"), Some(b"{\"x\":\"\xc3\"}"), Some(b"{\"a\":\"\xc3\xa9\"}")];
+    let texts: [Option<&[u8]>; 3] =
+        [Some(b"{\"a\":\"\xff\"}"), Some(b"{\"x\":\"\xc3\"}"), Some(b"{\"a\":\"\xc3\xa9\"}")];
     let mut column = binary_column(texts);
     let batch = Batch { row_count: 3, columns: vec![column.view()] };
     stage

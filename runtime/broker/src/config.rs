@@ -1,4 +1,5 @@
-//! Settings of a broker, with Kafka's names in the docs and Kafka's defaults unless a line says why not.
+//! Settings of a broker, with Kafka's names in the docs and Kafka's defaults unless a line says
+//! why not.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

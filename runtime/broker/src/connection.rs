@@ -77,13 +77,11 @@ impl Connection {
         let broker = Arc::clone(&self.broker);
         let idle_max = Duration::from_millis(broker.config().idle_ms_max);
         while !broker.stopping().is_cancelled() {
-            if self.under_way.len() < UNDER_WAY_MAX {
-                if let Some(frame) = self.next_frame()? {
-                    self.begin(frame).await?;
-                    continue;
-                }
-            }
             let may_read = self.under_way.len() < UNDER_WAY_MAX;
+            if may_read && let Some(frame) = self.next_frame()? {
+                self.begin(frame).await?;
+                continue;
+            }
             let idle = self.under_way.is_empty();
             tokio::select! {
                 answer = self.under_way.next(), if !idle => {

@@ -84,7 +84,10 @@ fn read_or_make_identity(disk: &(dyn Disk + 'static), folder: &Path) -> Result<S
     }
     let identity = Identity { cluster_id: base64_url(Uuid::new_v4().as_bytes()) };
     disk.write_small(&path, &serde_json::to_vec(&identity)?).with_context(|| {
-        format!("cannot write to the data folder `{}`; check its owner and rights", folder.display())
+        format!(
+            "cannot write to the data folder `{}`; check its owner and rights",
+            folder.display()
+        )
     })?;
     Ok(identity.cluster_id)
 }

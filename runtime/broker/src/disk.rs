@@ -1,10 +1,11 @@
 //! The seam to the file system: every file access of the broker goes through [`Disk`].
 //!
-//! It says what each call promises after a power cut, so that a test double can keep exactly that promise and
-//! nothing more. All calls block; callers on an async task keep them short or move them off the task.
+//! It says what each call promises after a power cut, so that a test double can keep exactly that
+//! promise and nothing more. All calls block; callers on an async task keep them short or move them
+//! off the task.
 //!
-//! Not covered: locking of the data folder, and memory maps (a truncated map kills the process with SIGBUS; positional
-//! reads are quick enough).
+//! Not covered: locking of the data folder, and memory maps (a truncated map kills the process with
+//! SIGBUS; positional reads are quick enough).
 
 #[cfg(test)]
 pub(crate) mod faults;
@@ -31,17 +32,20 @@ pub enum OpenHow {
 /// One name in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The bare name. Names that are not UTF-8 are left out of a listing: the broker never makes one.
+    /// The bare name. Names that are not UTF-8 are left out of a listing: the broker never makes
+    /// one.
     pub name: String,
     /// True for a folder.
     pub is_directory: bool,
 }
 
-/// A file system. Errors are the operating system's own (`ENOSPC` → [`io::ErrorKind::StorageFull`]).
+/// A file system. Errors are the operating system's own (`ENOSPC` →
+/// [`io::ErrorKind::StorageFull`]).
 pub trait Disk: Send + Sync + Debug {
     /// Opens a file. A created name is durable only after [`Disk::sync_directory`] of its folder.
     fn open(&self, path: &Path, how: OpenHow) -> io::Result<Arc<dyn DiskFile>>;
-    /// Gives `from` the name `to`, replacing a file there, in one step. Durable after `sync_directory`.
+    /// Gives `from` the name `to`, replacing a file there, in one step. Durable after
+    /// `sync_directory`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file. Files open at the time can still be read. Durable after `sync_directory`.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
@@ -59,13 +63,15 @@ pub trait Disk: Send + Sync + Debug {
 
 /// One open file. Reads and writes name their position and may run in parallel.
 pub trait DiskFile: Send + Sync + Debug {
-    /// Appends to `into` what stands at `position`, at most `len_max` bytes and fewer only at the end of the file.
-    /// Returns the number of bytes read.
+    /// Appends to `into` what stands at `position`, at most `len_max` bytes and fewer only at the
+    /// end of the file. Returns the number of bytes read.
     fn read_at(&self, position: u64, len_max: usize, into: &mut Vec<u8>) -> io::Result<usize>;
-    /// Writes all of `slices`, one after the other, from `position` on. After an error any part may be written.
+    /// Writes all of `slices`, one after the other, from `position` on. After an error any part may
+    /// be written.
     fn write_at(&self, position: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()>;
-    /// Returns when all written so far, and the length, are on the medium (`fdatasync`). After an error the unsynced
-    /// part is undefined and calling again proves nothing: the kernel may have dropped the dirty pages.
+    /// Returns when all written so far, and the length, are on the medium (`fdatasync`). After an
+    /// error the unsynced part is undefined and calling again proves nothing: the kernel may have
+    /// dropped the dirty pages.
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
@@ -78,8 +84,8 @@ pub trait DiskFile: Send + Sync + Debug {
 }
 
 impl dyn Disk + '_ {
-    /// The whole content of a small file. `Ok(None)`: no such file. Longer than `len_max`: an error, before any
-    /// allocation of that size.
+    /// The whole content of a small file. `Ok(None)`: no such file. Longer than `len_max`: an
+    /// error, before any allocation of that size.
     pub fn read_small(&self, path: &Path, len_max: usize) -> io::Result<Option<Vec<u8>>> {
         let file = match self.open(path, OpenHow::Read) {
             Ok(file) => file,
@@ -97,8 +103,8 @@ impl dyn Disk + '_ {
         Ok(Some(content))
     }
 
-    /// Replaces a small file so that a power cut leaves the old content or the new, never a mixture: write beside it,
-    /// sync, rename, sync the folder.
+    /// Replaces a small file so that a power cut leaves the old content or the new, never a
+    /// mixture: write beside it, sync, rename, sync the folder.
     pub fn write_small(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".tmp");
@@ -227,8 +233,8 @@ mod os {
         }
     }
 
-    /// One `pread` into the spare room of `into`, which spares filling it with zeros first. The room may be larger than
-    /// asked for: what was read beyond `len` is dropped again.
+    /// One `pread` into the spare room of `into`, which spares filling it with zeros first. The
+    /// room may be larger than asked for: what was read beyond `len` is dropped again.
     fn read_once(file: &File, position: u64, len: usize, into: &mut Vec<u8>) -> io::Result<usize> {
         let start = into.len();
         loop {

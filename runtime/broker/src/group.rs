@@ -1,6 +1,8 @@
 //! Consumer groups: who is a member, who reads which partition, and how far each group has read.
 
 mod coordinator;
+mod exchange;
+mod member;
 mod offsets_log;
 mod record;
 mod state;
@@ -8,5 +10,5 @@ mod state;
 pub(crate) use coordinator::{
     CommitRequest, Coordinator, GroupDescription, GroupListing, GroupSettings, MemberDescription,
 };
+pub(crate) use exchange::{JoinAnswer, JoinRequest, JoinedMember, SyncRequest};
 pub(crate) use record::CommittedOffset;
-pub(crate) use state::{JoinAnswer, JoinRequest, JoinedMember, SyncRequest};

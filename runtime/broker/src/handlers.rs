@@ -75,8 +75,12 @@ pub(crate) const HANDLERS: &[Handler] = &[
          [s@-12 16@13 {4}]@7 s@11 #0 s@12 #1 (4 8)@15",
         |call| call.with_records(fetch::handle),
     ),
-    handler(ApiKey::ListOffsets, 1, 9, "4 1@2 [s [4 4@4 8]]", |call| call.now(list_offsets::handle)),
-    handler(ApiKey::Metadata, 0, 12, "[16@10 s] 1@4 1@8-10 1@8", |call| call.later(metadata::handle)),
+    handler(
+        ApiKey::ListOffsets, 1, 9, "4 1@2 [s [4 4@4 8]]", |call| call.now(list_offsets::handle),
+    ),
+    handler(
+        ApiKey::Metadata, 0, 12, "[16@10 s] 1@4 1@8-10 1@8", |call| call.later(metadata::handle),
+    ),
     handler(
         ApiKey::OffsetCommit, 2, 9, "s 4 s s@7 8@-4 [s [4 8 4@6 s]]",
         |call| call.later(offset_commit::handle),
@@ -86,7 +90,8 @@ pub(crate) const HANDLERS: &[Handler] = &[
         |call| call.now(offset_fetch::handle),
     ),
     handler(
-        ApiKey::FindCoordinator, 0, 6, "s@-3 1@1 {s}@4", |call| call.later(find_coordinator::handle),
+        ApiKey::FindCoordinator, 0, 6, "s@-3 1@1 {s}@4",
+        |call| call.later(find_coordinator::handle),
     ),
     handler(
         ApiKey::JoinGroup, 0, 9, "s 4 4@1 s s@5 s [s b] s@8", |call| call.later(join_group::handle),
@@ -106,7 +111,9 @@ pub(crate) const HANDLERS: &[Handler] = &[
     handler(
         ApiKey::DeleteTopics, 1, 6, "[s 16]@6 {s}@-5 4", |call| call.later(delete_topics::handle),
     ),
-    handler(ApiKey::InitProducerId, 0, 5, "s 4 8@3 2@3", |call| call.later(init_producer_id::handle)),
+    handler(
+        ApiKey::InitProducerId, 0, 5, "s 4 8@3 2@3", |call| call.later(init_producer_id::handle),
+    ),
     handler(
         ApiKey::OffsetForLeaderEpoch, 2, 4, "4@3 [s [4 4 4]]",
         |call| call.now(offset_for_leader_epoch::handle),
@@ -150,8 +157,7 @@ pub(crate) fn dispatch(
 ) -> Result<Answer> {
     ensure!(frame.len() >= 8, "a request of {} bytes", frame.len());
     let mut fixed = &frame[..8];
-    let (api_code, version, correlation_id) =
-        (fixed.get_i16(), fixed.get_i16(), fixed.get_i32());
+    let (api_code, version, correlation_id) = (fixed.get_i16(), fixed.get_i16(), fixed.get_i32());
     let found = HANDLERS.iter().zip(&*SHAPES).find(|(handler, _)| handler.api as i16 == api_code);
     let Some((handler, shape)) = found else { bail!("unknown request {api_code}") };
     let api = handler.api;

@@ -13,23 +13,30 @@
 //! # }
 //! ```
 
+// From the outside in; a file uses those below it.
 mod server;
+
 mod config;
 mod connection;
-mod session;
 mod reply;
 mod request_shape;
+mod session;
+
 mod handlers;
+
 mod broker;
 mod data_folder;
+mod metrics;
+
 mod group;
 mod producer_ids;
+mod refusal;
 mod topic;
 mod topic_config;
-mod refusal;
-mod metrics;
-pub mod partitioner;
+
 pub mod log;
+pub mod partitioner;
+
 pub mod clock;
 pub mod disk;
 mod lock;

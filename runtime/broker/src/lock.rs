@@ -1,6 +1,7 @@
 //! Locks that outlive a panic.
 //!
-//! A panic while a lock is held would poison it, and every later request would fail with it. What our
+//! A panic while a lock is held would poison it, and every later request would fail with it. What
+//! our
 //! locks guard is changed in single steps at the end of an operation, so it is whole even then.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

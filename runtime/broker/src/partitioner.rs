@@ -1,4 +1,5 @@
-//! Which partition a record key belongs to: murmur2, as the Java client, Spark and Kafka's tools do it.
+//! Which partition a record key belongs to: murmur2, as the Java client, Spark and Kafka's tools
+//! do it.
 //!
 //! Every producer that we ship hashes with this function, so that equal keys meet in one partition
 //! whoever writes them. librdkafka's own default is CRC-32 and agrees only by chance; with

@@ -1,7 +1,8 @@
 //! Hands out producer ids, each once in the life of a data folder.
 //!
 //! Ids are taken from blocks; `producer-ids.json` holds the first id after the present block and is
-//! replaced before an id of the block goes out. A restart begins a new block: ids are skipped, never
+//! replaced before an id of the block goes out. A restart begins a new block: ids are skipped,
+//! never
 //! given twice.
 
 use std::path::{Path, PathBuf};

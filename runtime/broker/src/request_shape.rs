@@ -1,7 +1,8 @@
 //! Checks every length inside a request before the codec allocates for it.
 //!
 //! The codec reserves room for as many array elements as a request claims to hold, so four hostile
-//! bytes could ask for hundreds of gigabytes. A request therefore is walked first: each string, byte
+//! bytes could ask for hundreds of gigabytes. A request therefore is walked first: each string,
+//! byte
 //! field and array must end inside the frame, and all arrays together hold at most
 //! [`REQUEST_ELEMENTS_MAX`] elements. Meaning (UTF-8, nulls, values) stays the codec's business.
 //!
@@ -46,7 +47,8 @@ enum Item {
 }
 
 impl Shape {
-    /// Panics on a malformed text: shapes are constants of this program, and a test parses them all.
+    /// Panics on a malformed text: shapes are constants of this program, and a test parses them
+    /// all.
     pub(crate) fn parse(text: &str) -> Shape {
         let mut rest = text;
         let fields = parse_fields(&mut rest);
@@ -74,9 +76,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn fields(&mut self, fields: &[Field]) -> Result<()> {
         let version = self.version;
-        let present = |field: &&Field| {
-            field.version_min <= version && version <= field.version_max
-        };
+        let present = |field: &&Field| field.version_min <= version && version <= field.version_max;
         for field in fields.iter().filter(present).filter(|field| field.tag.is_none()) {
             self.item(&field.item)?;
         }

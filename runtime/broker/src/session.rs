@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 pub(crate) struct Session {
     /// Where the client connected from.
     pub(crate) peer: SocketAddr,
-    /// The address that the client reached us under. Unless the broker advertises another one, it is
+    /// The address that the client reached us under. Unless the broker advertises another one, it
+    /// is
     /// what Metadata answers, so that a client comes back the way it came.
     pub(crate) local: SocketAddr,
     /// The client's name for itself in this request; empty when it gave none.

@@ -174,12 +174,8 @@ impl Topics {
         seams: LogSeams,
         was_clean: bool,
     ) -> Result<(Topics, Vec<String>)> {
-        let topics = Topics {
-            config,
-            seams,
-            table: RwLock::new(Table::default()),
-            change: Mutex::new(()),
-        };
+        let topics =
+            Topics { config, seams, table: RwLock::new(Table::default()), change: Mutex::new(()) };
         let mut repairs = Vec::new();
         let removed = log::remove_deleted(topics.seams.disk.as_ref(), &topics.config.data_dir)?;
         repairs.extend(removed.iter().map(|name| format!("removed deleted folder `{name}`")));
@@ -344,9 +340,9 @@ impl Topics {
                 tracing::warn!(topic = name, %error, "cannot remove a partition's folder");
             }
         }
-        let result = self.remove_folders(&listed(&topic)).and_then(|()| {
-            self.write_list(&ListFile { topics: self.list() })
-        });
+        let result = self
+            .remove_folders(&listed(&topic))
+            .and_then(|()| self.write_list(&ListFile { topics: self.list() }));
         if let Err(error) = result {
             tracing::warn!(topic = name, error = format!("{error:#}"), "deletion goes on later");
         }
@@ -358,8 +354,9 @@ impl Topics {
         let _change = lock(&self.change);
         for topic in self.all() {
             for (partition, log) in topic.partitions.iter().enumerate() {
-                log.close()
-                    .with_context(|| format!("cannot close partition `{}-{partition}`", topic.name))?;
+                log.close().with_context(|| {
+                    format!("cannot close partition `{}-{partition}`", topic.name)
+                })?;
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The command line as it was typed. Each command's own flags stand in its file in `commands/`.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use gristmill_connectors::Cluster;
 
 use crate::commands::{
     broker, demo, produce, run, table_show, topic_consume, topic_create, topic_delete,
@@ -95,6 +96,12 @@ pub struct BootstrapFlags {
         default_value = "127.0.0.1:9092"
     )]
     pub bootstrap: String,
+}
+
+impl BootstrapFlags {
+    pub fn cluster(&self) -> Cluster {
+        Cluster::new(&self.bootstrap)
+    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use gristmill_broker::{BrokerConfig, Server};
+use anyhow::{Context, Result, anyhow};
+use gristmill_broker::{BrokerConfig, Server, TopicConfigs};
 
-use crate::flags::DEFAULT_ADDRESS;
 use crate::user_error::UserError;
 
 /// `--data-dir`, `--listen`: for the commands that run a broker.
@@ -17,7 +16,7 @@ pub struct LocalFlags {
     pub data_dir: Option<PathBuf>,
 
     /// Address on which the built-in broker speaks Kafka's protocol; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9092")]
     pub listen: SocketAddr,
 }
 
@@ -29,7 +28,8 @@ impl LocalFlags {
         }
         let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
         let home = || std::env::home_dir().map(|home| home.join(".local/share"));
-        let base = base.or_else(home).context("there is no home folder; choose one with --data-dir")?;
+        let base =
+            base.or_else(home).context("there is no home folder; choose one with --data-dir")?;
         Ok(base.join("gristmill"))
     }
 }
@@ -61,7 +61,7 @@ impl LocalBroker {
     }
 
     /// Makes the topics that are not there, with the default number of partitions.
-    pub async fn create_missing(&self, topics: Vec<String>) -> Result<()> {
+    pub fn create_missing(&self, topics: Vec<String>) -> Result<()> {
         let broker = self.server.broker();
         for topic in topics {
             if broker.log(&topic, 0).is_none() {
@@ -72,10 +72,16 @@ impl LocalBroker {
         Ok(())
     }
 
+    /// Records that a topic holds.
+    pub fn topic_records(&self, topic: &str) -> i64 {
+        let logs = (0..).map_while(|partition| self.server.broker().log(topic, partition));
+        logs.map(|log| log.high_watermark() - log.log_start_offset()).sum()
+    }
+
     /// Makes one topic.
     pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<()> {
-        let made = self.server.broker().create_topic(topic, partitions, &[]);
-        made.with_context(|| format!("cannot make topic `{topic}`")).map(drop)
+        let made = self.server.broker().create_topic(topic, Some(partitions), TopicConfigs::new());
+        made.map(drop).map_err(|refusal| anyhow!("cannot make topic `{topic}`: {refusal}"))
     }
 
     /// Answers what is under way, syncs, and leaves the data folder clean.
@@ -84,12 +90,22 @@ impl LocalBroker {
     }
 }
 
-/// Resolves at Ctrl-C, or when the system asks the process to end.
-pub async fn stop_signal() -> Result<()> {
+/// Resolves at Ctrl-C, or when the system asks the process to end; never if neither can be listened for.
+pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for Ctrl-C"),
-        _ = terminate.recv() => Ok(()),
+        () = terminated => {}
+        () = interrupted => {}
     }
 }

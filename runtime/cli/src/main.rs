@@ -3,7 +3,6 @@
 //! Exit codes: 0 done, 1 failed while running, 2 the input was wrong (a pipeline file, a flag, a
 //! topic that doesn't exist, a port in use) and nothing was started.
 
-mod cluster;
 mod commands;
 mod flags;
 mod local;
@@ -11,7 +10,6 @@ mod log;
 mod output;
 mod pipelines;
 mod records;
-mod sender;
 mod table;
 mod user_error;
 

@@ -472,3 +472,7 @@ fn read<T>(value: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
 fn write<T>(value: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
     value.write().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "delta_sink_tests.rs"]
+mod tests;

@@ -150,9 +150,9 @@ fn with_partition_values(
     Ok(RecordBatch::try_new(rows.schema(), columns)?)
 }
 
-/// A partition value as the log writes it, in every row.
+/// A partition value as the log writes it, in every row. Empty means null (Delta protocol, "Partition Value Serialization").
 fn repeated(value: Option<&str>, data_type: &DataType, rows: usize) -> Result<ArrayRef> {
-    match value {
+    match value.filter(|text| !text.is_empty()) {
         Some(text) => {
             let text = StringArray::from(vec![text; rows]);
             Ok(arrow_cast::cast(&text, data_type)?)

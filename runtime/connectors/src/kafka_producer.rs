@@ -16,11 +16,11 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
 use crate::kafka_client::{ClientEvents, Cluster, describe};
 
-/// A record that is not delivered after this long has failed; transient failures are retried until then.
-pub(crate) const DELIVERY_TIME_MAX: Duration = Duration::from_secs(120);
-
-/// A flush waits a little longer than a delivery may take, so that it hears of the failure.
+/// A flush waits a little longer than a delivery may take (`message.timeout.ms`), so that it hears of the failure.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(150);
+
+/// librdkafka's `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
+const PARTITION_BY_KEY: i32 = -1;
 
 /// One wait for room in the queue.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
@@ -37,6 +37,7 @@ const SETTINGS: [(&str, &str); 9] = [
     ("batch.size", "1000000"),
     ("queue.buffering.max.messages", "500000"),
     ("queue.buffering.max.kbytes", "262144"),
+    // Transient failures are retried until then.
     ("message.timeout.ms", "120000"),
     // Deliveries are counted by librdkafka; only failures come back one by one.
     ("delivery.report.only.error", "true"),
@@ -89,7 +90,7 @@ impl TopicProducer {
             let result = unsafe {
                 librdkafka::rd_kafka_produce(
                     self.topic.as_ptr(),
-                    librdkafka::RD_KAFKA_PARTITION_UA,
+                    PARTITION_BY_KEY,
                     librdkafka::RD_KAFKA_MSG_F_COPY as i32,
                     value_at,
                     value_len,

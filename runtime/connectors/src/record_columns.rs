@@ -128,12 +128,13 @@ fn headers(messages: &[Message], data_type: &DataType) -> Result<ListArray> {
     let (mut names, mut values) = (StringBuilder::new(), BinaryBuilder::new());
     let mut lengths = Vec::with_capacity(messages.len());
     for message in messages {
-        let before = names.len();
+        let mut count = 0;
         for (name, value) in message.headers() {
             names.append_value(name);
             values.append_option(value);
+            count += 1;
         }
-        lengths.push(names.len() - before);
+        lengths.push(count);
     }
     let entries: Vec<ArrayRef> = vec![Arc::new(names.finish()), Arc::new(values.finish())];
     let entries = StructArray::try_new(fields.clone(), entries, None)?;

@@ -4,7 +4,6 @@
 //! rows were dropped or repeated on the way, the row numbers to take from it. The numbers of several stages are composed,
 //! and values are gathered once, when a stage reads the column or a sink stores it.
 
-
 use anyhow::{Context, Result};
 use arrow_array::{ArrayRef, UInt32Array};
 use arrow_buffer::ScalarBuffer;
@@ -44,8 +43,10 @@ pub enum ColumnOrigin {
 impl Batch {
     /// Rows as they come from the source: `columns` in the order of the source edge, `None` for those not asked for.
     pub fn from_source(row_count: usize, columns: Vec<Option<ArrayRef>>) -> Batch {
-        let columns =
-            columns.into_iter().map(|array| array.map(|array| Column { array, rows: None })).collect();
+        let columns = columns
+            .into_iter()
+            .map(|array| array.map(|array| Column { array, rows: None }))
+            .collect();
         Batch { row_count, columns, origins: None }
     }
 
@@ -136,7 +137,6 @@ pub fn source_rows(batch: &Batch) -> impl Iterator<Item = u32> + '_ {
     (0..batch.row_count as u32).map(|row| batch.origin(row))
 }
 
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -168,7 +168,10 @@ mod tests {
         assert_eq!(ints(&mut kept, 0), [10, 12, 13]);
         assert_eq!(ints(&mut kept, 2), [2, 3, 5]);
         let names = kept.column(1).unwrap();
-        assert_eq!(names.as_string::<i32>().iter().collect::<Vec<_>>(), [Some("a"), Some("c"), Some("d")]);
+        assert_eq!(
+            names.as_string::<i32>().iter().collect::<Vec<_>>(),
+            [Some("a"), Some("c"), Some("d")]
+        );
         assert_eq!(source_rows(&kept).collect::<Vec<_>>(), [0, 2, 3]);
     }
 

@@ -67,7 +67,8 @@ impl Lane {
         dead_letters: Option<Arc<dyn DeadLetterSink>>,
         status: Arc<Status>,
     ) -> Lane {
-        let stages = plan.stages.iter().map(|planned| gristmill_host::Lane::new(planned.stage.clone()));
+        let stages =
+            plan.stages.iter().map(|planned| gristmill_host::Lane::new(planned.stage.clone()));
         let stages = stages.collect();
         Lane { plan, partition, reader, stages, writers, dead_letters, status }
     }
@@ -133,8 +134,12 @@ impl Lane {
         for failure in &output.failures {
             self.reject(planned, input.origin(failure.row), &failure.reason, records)?;
         }
-        let batch =
-            input.after_stage(output.row_count, output.rows.as_ref(), &output.columns, &planned.columns);
+        let batch = input.after_stage(
+            output.row_count,
+            output.rows.as_ref(),
+            &output.columns,
+            &planned.columns,
+        );
         let failed = output.failures.len();
         let passed = output.rows.as_ref().map_or(rows_in, |rows| distinct(rows, rows_in));
         self.status.add_rows(index, RowCounts::of(rows_in, batch.row_count(), passed, failed)?);
@@ -244,7 +249,8 @@ fn headers(headers: &ListArray, row: usize) -> Vec<(String, Option<Vec<u8>>)> {
     }
     let entries = headers.value(row);
     let entries = entries.as_struct();
-    let (keys, values) = (entries.column(0).as_string::<i32>(), entries.column(1).as_binary::<i32>());
+    let (keys, values) =
+        (entries.column(0).as_string::<i32>(), entries.column(1).as_binary::<i32>());
     let value = |i: usize| values.is_valid(i).then(|| values.value(i).to_vec());
     (0..keys.len()).map(|i| (keys.value(i).to_string(), value(i))).collect()
 }

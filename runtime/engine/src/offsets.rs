@@ -74,7 +74,9 @@ mod tests {
     fn shared(sizes: &[i64], limit: u64) -> Vec<i64> {
         let available = (0..)
             .zip(sizes)
-            .map(|(p, size)| (TopicPartition::new("t", p), OffsetRange { begin: 10, end: 10 + size }))
+            .map(|(p, size)| {
+                (TopicPartition::new("t", p), OffsetRange { begin: 10, end: 10 + size })
+            })
             .collect();
         let shares = share_out(&available, Some(limit));
         (0..sizes.len() as i32)

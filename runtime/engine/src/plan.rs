@@ -131,9 +131,9 @@ impl Planner<'_> {
                 .or_insert_with(|| self.load(config))
                 .clone();
             let input = planner_edge(&described, config.from);
-            let stage = module.zip(input).and_then(|(module, input)| {
-                self.describe(config, module, &input).map(Arc::new)
-            });
+            let stage = module
+                .zip(input)
+                .and_then(|(module, input)| self.describe(config, module, &input).map(Arc::new));
             described.push(stage);
         }
         described
@@ -217,11 +217,16 @@ fn plan_sink(
         SinkKind::Topic(topic) => {
             let key = match &topic.key {
                 Some(key) => Some(chooser.bytes_column(key, "key")?),
-                None => edge.index_of("key").ok().filter(|index| holds_bytes(edge.field(*index).data_type())),
+                None => edge
+                    .index_of("key")
+                    .ok()
+                    .filter(|index| holds_bytes(edge.field(*index).data_type())),
             };
             let value = match &topic.value {
                 Some(value) => Some(chooser.bytes_column(value, "value")?),
-                None if sink.from == Upstream::Source => Some(chooser.bytes_column("value", "value")?),
+                None if sink.from == Upstream::Source => {
+                    Some(chooser.bytes_column("value", "value")?)
+                }
                 None => None,
             };
             let mut columns: Vec<usize> = key.into_iter().collect();
@@ -373,7 +378,9 @@ fn column_origins(stage: &Stage, input: &Schema, needed: &BTreeSet<usize>) -> Ve
             let made = stage.columns().iter().position(|made| made.name() == field.name());
             match made {
                 Some(made) => ColumnOrigin::Made(made),
-                None => input.index_of(field.name()).map_or(ColumnOrigin::Dead, ColumnOrigin::Carried),
+                None => {
+                    input.index_of(field.name()).map_or(ColumnOrigin::Dead, ColumnOrigin::Carried)
+                }
             }
         })
         .collect()

@@ -119,7 +119,7 @@ impl Run {
         self.plan.pipeline.source.trigger
     }
 
-    async fn wait(&self, duration: Duration) {
+    async fn wait(&mut self, duration: Duration) {
         tokio::select! {
             () = tokio::time::sleep(duration) => {}
             () = self.stop.cancelled() => {}
@@ -175,15 +175,21 @@ impl Run {
         &mut self,
         ranges: &BTreeMap<TopicPartition, OffsetRange>,
     ) -> Result<()> {
-        let fresh: Vec<_> =
-            ranges.keys().filter(|partition| !self.positions.contains_key(partition)).cloned().collect();
+        let fresh: Vec<_> = ranges
+            .keys()
+            .filter(|partition| !self.positions.contains_key(partition))
+            .cloned()
+            .collect();
         if fresh.is_empty() {
             return Ok(());
         }
         let mut cursors = Vec::new();
         for (sink, planned) in self.connected.sinks.iter().zip(&self.plan.sinks) {
             let stored = sink.cursors(&fresh).await;
-            cursors.push(stored.with_context(|| format!("sink `{}`: cannot read its cursors", planned.name))?);
+            cursors
+                .push(stored.with_context(|| {
+                    format!("sink `{}`: cannot read its cursors", planned.name)
+                })?);
         }
         let first = self.positions.is_empty();
         let start = &self.plan.pipeline.source.start;
@@ -192,7 +198,9 @@ impl Run {
             let earliest = ranges[&partition].begin;
             let begins = cursors.iter().map(|stored| match stored.get(&partition) {
                 Some(cursor) => *cursor,
-                None if first && stored.is_empty() => starts.get(&partition).copied().unwrap_or(earliest),
+                None if first && stored.is_empty() => {
+                    starts.get(&partition).copied().unwrap_or(earliest)
+                }
                 None => earliest,
             });
             let begins: Vec<i64> = begins.collect();
@@ -226,7 +234,8 @@ impl Run {
         }
         let mut failed = None;
         while let Some(ended) = running.join_next().await {
-            let (partition, lane, progress) = ended.and_then(|inner| inner).context("a lane panicked")?;
+            let (partition, lane, progress) =
+                ended.and_then(|inner| inner).context("a lane panicked")?;
             match progress {
                 Ok(LaneProgress { reached, .. }) => {
                     self.positions.insert(partition.clone(), reached);
@@ -244,7 +253,7 @@ impl Run {
         self.commit(false).await
     }
 
-    async fn open_lane(&self, partition: &TopicPartition, begin: i64) -> Result<Lane> {
+    async fn open_lane(&mut self, partition: &TopicPartition, begin: i64) -> Result<Lane> {
         let source = &self.connected.source;
         let reader = source.reader(partition, begin, &self.plan.source_columns).await;
         let reader = reader.with_context(|| format!("cannot read partition {partition}"))?;
@@ -271,7 +280,12 @@ impl Run {
         for (index, (committed, planned)) in ended.into_iter().zip(&self.plan.sinks).enumerate() {
             let committed = committed.with_context(|| format!("sink `{}`", planned.name))?;
             if let Some(committed) = committed {
-                tracing::debug!(sink = planned.name, rows = committed.rows, detail = committed.detail, "committed");
+                tracing::debug!(
+                    sink = planned.name,
+                    rows = committed.rows,
+                    detail = committed.detail,
+                    "committed"
+                );
                 self.status.add_committed(index, &committed);
             }
         }

@@ -1,8 +1,10 @@
-//! What the boundary costs: batches of orders through a stage that gives back its columns untouched.
+//! What the boundary costs: batches of orders through a stage that gives back its columns
+//! untouched.
 //!
-//! `cargo run --release -p gristmill-host --example boundary_cost` prints nanoseconds per order for the
-//! raw values (one binary column in and out) and for the parsed columns (seven flat ones and the line
-//! items). Everything is copied in, checked and copied out; the guest itself only moves descriptors.
+//! `cargo run --release -p gristmill-host --example boundary_cost` prints nanoseconds per order for
+//! the raw values (one binary column in and out) and for the parsed columns (seven flat ones and
+//! the line items). Everything is copied in, checked and copied out; the guest itself only moves
+//! descriptors.
 
 use arrow_array::{
     ArrayRef, BinaryArray, Float64Array, Int64Array, ListArray, StringArray, StructArray,

@@ -1,8 +1,9 @@
-//! Compiled code on disk, by the module's hash and everything of the engine that the code depends on.
+//! Compiled code on disk, by the module's hash and everything of the engine that the code depends
+//! on.
 //!
-//! Compiled code is trusted code: the folder belongs to this user alone (mode 0700). What lies there is
-//! checked for damage, not for malice. A damaged entry is passed over and written anew; a folder that
-//! cannot be used costs compile time and a warning, never the start.
+//! Compiled code is trusted code: the folder belongs to this user alone (mode 0700). What lies
+//! there is checked for damage, not for malice. A damaged entry is passed over and written anew; a
+//! folder that cannot be used costs compile time and a warning, never the start.
 
 use std::hash::{Hash, Hasher};
 use std::io;
@@ -64,8 +65,14 @@ fn make_private_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let metadata = std::fs::metadata(dir)?;
     if metadata.mode() & 0o077 != 0 {
-        // Fails if the folder is another user's, and then it is not one to take code from.
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+    }
+    // A new file is of this process's user; the superuser may meet a folder of someone else's.
+    let mark = dir.join(format!(".owner-{}", std::process::id()));
+    let own = std::fs::File::create(&mark).and_then(|file| file.metadata());
+    let _ = std::fs::remove_file(&mark);
+    if own?.uid() != metadata.uid() {
+        return Err(io::Error::other("it belongs to another user"));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The JSON of `describe` (sdk/contract/describe.md): what the host asks and what a module answers.
 //!
-//! Answers are hostile until checked: they have a size, a count and a depth, and unknown members are
-//! passed over, since the answer may grow.
+//! Answers are hostile until checked: they have a size, a count and a depth, and unknown members
+//! are passed over, since the answer may grow.
 
 use crate::error::DescribeError;
 use crate::schema::{field_count, field_from_json, field_to_json, first_duplicate};
@@ -36,7 +36,8 @@ pub(crate) struct Answer {
     pub config_schema: Value,
 }
 
-/// The request for a configuration and input columns. Fails on a column of a type that stages do not know.
+/// The request for a configuration and input columns. Fails on a column of a type that stages do
+/// not know.
 pub(crate) fn request(config: &Value, input: &Schema) -> Result<String, DescribeError> {
     let columns = input.fields().iter().map(|field| field_to_json(field));
     let columns: Vec<Value> = columns.collect::<Result<_, _>>().map_err(DescribeError::stage)?;

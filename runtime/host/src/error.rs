@@ -1,6 +1,6 @@
 //! What can go wrong with a stage, split by who decides on it.
 //!
-//! - [`LoadError`]: the file is not a module that this host runs. Shown to the author of the pipeline.
+//! - [`LoadError`]: the file is not a module that this host runs. For the author of the pipeline.
 //! - [`DescribeError`]: the module is fine, its configuration or its input columns are not.
 //! - [`ProcessError`]: one batch failed; [`crate::Lane`] isolates the row that is to blame.
 //!
@@ -124,16 +124,16 @@ impl fmt::Display for DescribeError {
 
 impl std::error::Error for DescribeError {}
 
-/// Why one batch failed. Anything but [`ProcessError::Refused`] poisons the instance: no output of it
-/// is used, and it answers [`ProcessError::Poisoned`] from then on.
+/// Why one batch failed. Anything but [`ProcessError::Refused`] poisons the instance: no output of
+/// it is used, and it answers [`ProcessError::Poisoned`] from then on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessError {
     /// The guest trapped; the text names the trap and, if known, the function.
     Trap(String),
     /// The batch took longer than `batch_time_max`.
     Timeout { after: Duration },
-    /// The guest asked for more than `memory_bytes_max` and did not survive the refusal, or the batch
-    /// itself is larger than that.
+    /// The guest asked for more than `memory_bytes_max` and did not survive the refusal, or the
+    /// batch itself is larger than that.
     MemoryLimit { bytes_max: usize },
     /// The output has more rows or bytes than allowed.
     OutputLimit(String),

@@ -1,5 +1,5 @@
-//! Calls into one guest: the two functions of stage.wit, in a core module by hand and in a component
-//! through Wasmtime. Nothing here knows what the bytes mean.
+//! Calls into one guest: the two functions of stage.wit, in a core module by hand and in a
+//! component through Wasmtime. Nothing here knows what the bytes mean.
 
 use crate::ProcessError;
 use crate::frame::GuestBytes;
@@ -28,7 +28,7 @@ pub(crate) type Answer<'a> = Result<GuestBytes<'a>, &'a str>;
 
 /// One instance of the guest's code, without its store.
 pub(crate) enum Guest {
-    Core(CoreGuest),
+    Core(Box<CoreGuest>),
     Component(ComponentGuest),
 }
 
@@ -54,7 +54,7 @@ impl Guest {
         match code {
             Code::Core(pre) => {
                 let instance = pre.instantiate(&mut *store)?;
-                CoreGuest::new(&instance, store).map(Self::Core)
+                CoreGuest::new(&instance, store).map(|guest| Self::Core(Box::new(guest)))
             }
             Code::Component(pre) => {
                 let instance = pre.instantiate(&mut *store)?;
@@ -199,8 +199,8 @@ impl ComponentGuest {
     ) -> Result<T, CallError> {
         let mut bytes = vec![0; input.size()];
         input.write(&mut bytes);
-        // Lists are taken as owned ones: Wasmtime calls the guest's post-return before it gives back a
-        // list that is still in guest memory, and an allocator writes into what it frees.
+        // Lists are taken as owned ones: Wasmtime calls the guest's post-return before it gives
+        // back a list that is still in guest memory, and an allocator writes into what it frees.
         let answer = match function {
             Function::Process => self.process.call(&mut *store, (bytes,))?.0,
             Function::Describe => {

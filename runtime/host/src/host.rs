@@ -1,5 +1,5 @@
-//! One host per process: the compiler and its settings, the clock of deadlines, the cache of compiled
-//! code, and what a sandbox is granted.
+//! One host per process: the compiler and its settings, the clock of deadlines, the cache of
+//! compiled code, and what a sandbox is granted.
 
 use crate::cache::CompiledCache;
 use crate::error::{HostError, LoadError};
@@ -23,8 +23,8 @@ const MODULE_BYTES_MAX: usize = 256 << 20;
 pub struct HostConfig {
     /// Folder for compiled modules, made with mode 0700. `None`: compile in every process anew.
     pub cache_dir: Option<PathBuf>,
-    /// Stack of a guest, in bytes; it lies on the stack of the calling thread. Default 512 KiB. Wasmtime
-    /// knows no limit per instance, so that it holds for all stages.
+    /// Stack of a guest, in bytes; it lies on the stack of the calling thread. Default 512 KiB.
+    /// Wasmtime knows no limit per instance, so that it holds for all stages.
     pub stack_bytes_max: usize,
 }
 
@@ -78,8 +78,8 @@ impl Host {
     }
 
     /// Makes a module of a file's bytes: checked, compiled or taken from the cache. `name` is for
-    /// messages and log lines. Compiling takes 0.1 s for a small module, 8 s for an interpreter: not
-    /// for a thread that moves records.
+    /// messages and log lines. Compiling takes 0.1 s for a small module, 8 s for an interpreter:
+    /// not for a thread that moves records.
     pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Module, LoadError> {
         check_kind(bytes)?;
         let hash = hex_sha256(bytes);
@@ -104,8 +104,8 @@ impl Host {
     }
 }
 
-/// Epochs rather than fuel: fuel cost 39-51 % and epochs 12-25 % on the stages measured, and a limit in
-/// seconds is what users can set.
+/// Epochs rather than fuel: fuel cost 39-51 % and epochs 12-25 % on the stages measured, and a
+/// limit in seconds is what users can set.
 fn engine_config(stack_bytes_max: usize) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config.epoch_interruption(true);

@@ -88,8 +88,8 @@ impl Instance {
         Self { running, shape, limits, poisoned: false }
     }
 
-    /// Runs one batch: `columns` are those of [`crate::Stage::reads`], in that order, of `row_count` rows
-    /// each. Slices are welcome.
+    /// Runs one batch: `columns` are those of [`crate::Stage::reads`], in that order, of
+    /// `row_count` rows each. Slices are welcome.
     ///
     /// # Panics
     /// If the columns are not those that the stage was described with.

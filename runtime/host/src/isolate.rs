@@ -1,8 +1,8 @@
 //! Finds the rows that make a stage fail, and brings all others through.
 //!
-//! A batch that fails is run again in halves, each in a usable instance, until the failing part is one
-//! row. The parts run from left to right, so that rows keep their order. This rests on stages that keep
-//! no state from batch to batch (stage.wit).
+//! A batch that fails is run again in halves, each in a usable instance, until the failing part is
+//! one row. The parts run from left to right, so that rows keep their order. This rests on stages
+//! that keep no state from batch to batch (stage.wit).
 
 use crate::error::DescribeError;
 use crate::host::{Clock, TICK};
@@ -81,7 +81,8 @@ impl std::fmt::Display for LaneError {
 
 impl std::error::Error for LaneError {}
 
-/// A part of a batch that is searched gets a share of the batch's time, but never less than this part.
+/// A part of a batch that is searched gets a share of the batch's time, but never less than this
+/// part.
 const SEARCH_TIME_PARTS: u32 = 16;
 
 impl Lane {
@@ -101,8 +102,8 @@ impl Lane {
 
     /// Runs a batch. `columns` are those of [`Stage::reads`], of `row_count` rows each.
     ///
-    /// The time is bounded: one `batch_time_max` for the batch, then at most `isolation_time_max` and one
-    /// last call for the search.
+    /// The time is bounded: one `batch_time_max` for the batch, then at most `isolation_time_max`
+    /// and two last calls for the search.
     pub fn process(
         &mut self,
         columns: &[ArrayRef],
@@ -175,24 +176,19 @@ impl<'a> Search<'a> {
     fn halve(&mut self, start: usize, length: usize, error: ProcessError) -> Result<(), LaneError> {
         self.instances_lost += usize::from(!error.leaves_instance_usable());
         if length <= 1 {
-            if length == 1 {
-                self.failures.push(row_failure(start as u32, error));
-            }
-            return Ok(());
-        }
-        if self.lane.stage.now_ticks() >= self.deadline {
-            return Err(LaneError::IsolationTime {
-                after: self.limits.isolation_time_max,
-                found: self.failures.len(),
-                rows: self.row_count,
-                last: error,
-            });
+            return self.blame(start, length, error);
         }
         let left = length / 2;
         for (start, length) in [(start, left), (start + left, length - left)] {
-            let part: Vec<ArrayRef> =
-                self.columns.iter().map(|column| column.slice(start, length)).collect();
-            match self.lane.run(&part, length, self.time_max(length))? {
+            if self.lane.stage.now_ticks() >= self.deadline {
+                return Err(LaneError::IsolationTime {
+                    after: self.limits.isolation_time_max,
+                    found: self.failures.len(),
+                    rows: self.row_count,
+                    last: error,
+                });
+            }
+            match self.run(start, length)? {
                 Ok(output) => self.take(start, output),
                 Err(error) => self.halve(start, length, error)?,
             }
@@ -200,9 +196,39 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// A part gets its share of the batch's time, so that the search for a row that hangs takes a few
-    /// times the limit and not a dozen. A single row gets all of it: no slow row is failed for being
-    /// beside a hanging one.
+    /// A row that failed alone is to blame, unless its instance is: one that leaks may end at its
+    /// memory limit with any row. So the row gets a fresh instance once.
+    fn blame(&mut self, start: usize, length: usize, error: ProcessError) -> Result<(), LaneError> {
+        if length == 0 {
+            return Ok(());
+        }
+        let outcome = match error.leaves_instance_usable() {
+            true => Err(error),
+            false => self.run(start, length)?,
+        };
+        match outcome {
+            Ok(output) => self.take(start, output),
+            Err(error) => {
+                self.instances_lost += usize::from(!error.leaves_instance_usable());
+                self.failures.push(row_failure(start as u32, error));
+            }
+        }
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        start: usize,
+        length: usize,
+    ) -> Result<Result<Output, ProcessError>, LaneError> {
+        let part: Vec<ArrayRef> =
+            self.columns.iter().map(|column| column.slice(start, length)).collect();
+        self.lane.run(&part, length, self.time_max(length))
+    }
+
+    /// A part gets its share of the batch's time, so that the search for a row that hangs takes a
+    /// few times the limit and not a dozen. A single row gets all of it: no slow row is failed for
+    /// being beside a hanging one.
     fn time_max(&self, length: usize) -> Duration {
         let whole = self.limits.batch_time_max;
         if length == 1 {
@@ -246,8 +272,8 @@ impl<'a> Search<'a> {
         if parts.is_empty() {
             return Ok(arrow_array::new_empty_array(self.lane.stage.columns()[index].data_type()));
         }
-        // Fails only where strings of all parts together pass 2 GiB, which the limits of output and of
-        // rows keep them from in any sane setting.
+        // Fails only where strings of all parts together pass 2 GiB, which the limits of output and
+        // of rows keep them from in any sane setting.
         arrow_select::concat::concat(&parts).map_err(|error| {
             LaneError::Instance(DescribeError::stage(format!("cannot merge the output: {error}")))
         })

@@ -1,15 +1,15 @@
 //! Runs one WASM stage in its sandbox.
 //!
-//! From the outside in: [`Host`] loads a [`Module`]; [`Stage::describe`] gives it a configuration and
-//! input columns; a [`Lane`] runs batches through an [`Instance`] of the stage, and finds the rows that
-//! make it fail. The contract with the guest stands in sdk/contract.
+//! From the outside in: [`Host`] loads a [`Module`]; [`Stage::describe`] gives it a configuration
+//! and input columns; a [`Lane`] runs batches through an [`Instance`] of the stage, and finds the
+//! rows that make it fail. The contract with the guest stands in sdk/contract.
 //!
-//! Responsible for: the sandbox and its limits, the encodings of a batch, distrust of everything that a
-//! guest answers. Not responsible for: carrying the columns that a stage neither reads nor makes, and
-//! what happens to failed rows; both are the engine's.
+//! Responsible for: the sandbox and its limits, the encodings of a batch, distrust of everything
+//! that a guest answers. Not responsible for: carrying the columns that a stage neither reads nor
+//! makes, and what happens to failed rows; both are the engine's.
 //!
-//! A batch, on its way: `Lane::process -> Instance::process -> frame::write -> guest -> frame::read ->
-//! Rows::output`. A module: `Host::load -> Code::load -> Stage::describe -> contract::answer`.
+//! A batch, on its way: `Lane::process -> Instance::process -> frame::write -> guest -> frame::read
+//! -> Rows::output`. A module: `Host::load -> Code::load -> Stage::describe -> contract::answer`.
 
 mod error;
 mod host;

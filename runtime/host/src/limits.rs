@@ -18,9 +18,11 @@ pub struct Limits {
     pub output_rows_max: usize,
     /// Bytes that the host copies out for one batch. Default 64 MiB.
     pub output_bytes_max: usize,
-    /// Elements of all tables of an instance together (8 bytes of host memory each). Default 100,000.
+    /// Elements of all tables of an instance together (8 bytes of host memory each). Default
+    /// 100,000.
     pub table_elements_max: usize,
-    /// Core instances in one component; a plain module has one. Default 64: a Python component has 38.
+    /// Core instances in one component; a plain module has one. Default 64: a Python component has
+    /// 38.
     pub instances_max: usize,
     /// Lines of log that one batch may write; more are counted, not written. Default 100.
     pub log_lines_max: usize,
@@ -44,8 +46,8 @@ impl Default for Limits {
 
 /// Counts what a store's memories and tables hold, and refuses growth beyond the limits.
 ///
-/// A refused growth is told to the guest as -1, as the specification has it, so that a language with
-/// a collector may collect; `memory_refused` remembers it, since most guests abort upon it.
+/// A refused growth is told to the guest as -1, as the specification has it, so that a language
+/// with a collector may collect; `memory_refused` remembers it, since most guests abort upon it.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     memory_bytes_max: usize,

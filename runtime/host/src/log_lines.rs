@@ -1,6 +1,7 @@
 //! What a module writes to WASI's standard output and error, as log lines with the stage's name.
 //!
-//! Lines are bounded in length and, per call, in number: a flood costs the host nothing but a count.
+//! Lines are bounded in length and, per call, in number: a flood costs the host nothing but a
+//! count.
 
 use std::sync::Arc;
 

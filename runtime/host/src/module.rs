@@ -96,8 +96,8 @@ fn load_core(
     bytes: &[u8],
 ) -> Result<wasmtime::Module, LoadError> {
     if let Some(code) = cache.and_then(|cache| cache.read(hash)) {
-        // SAFETY: the code was written by this program into a folder of mode 0700, under the hash of
-        // the module and of the engine, and its checksum holds.
+        // SAFETY: the code was written by this program into a folder of mode 0700, under the hash
+        // of the module and of the engine, and its checksum holds.
         if let Ok(module) = unsafe { wasmtime::Module::deserialize(&host.engine, code) } {
             return Ok(module);
         }
@@ -202,10 +202,46 @@ fn check_component(host: &HostShared, component: &component::Component) -> Resul
     }
     let exports: Vec<String> =
         shape.exports(&host.engine).map(|(name, _)| name.to_owned()).collect();
-    for name in ["process", "describe"] {
-        if !exports.iter().any(|export| export == name) {
+    for (name, expected) in COMPONENT_EXPORTS {
+        let export = shape.exports(&host.engine).find(|(export, _)| *export == name);
+        let Some((_, export)) = export else {
             return Err(LoadError::MissingExport { export: name, exports });
+        };
+        let found = component_function_text(&export.ty);
+        if found != expected {
+            return Err(LoadError::WrongExport { export: name, expected, found });
         }
     }
     Ok(())
+}
+
+/// The contract's exports of a component, as stage.wit has them.
+const COMPONENT_EXPORTS: [(&str, &str); 2] = [
+    ("process", "func(list<u8>) -> result<list<u8>, string>"),
+    ("describe", "func(string) -> result<string, string>"),
+];
+
+fn component_function_text(export: &component::types::ComponentItem) -> String {
+    let component::types::ComponentItem::ComponentFunc(function) = export else {
+        return "no function".to_owned();
+    };
+    let params: Vec<String> = function.params().map(|(_, param)| wit_text(&param)).collect();
+    let results: Vec<String> = function.results().map(|result| wit_text(&result)).collect();
+    let begin = if function.async_() { "async func" } else { "func" };
+    format!("{begin}({}) -> {}", params.join(", "), results.join(", "))
+}
+
+/// A type in WIT's words, as far as the contract uses them.
+fn wit_text(found: &component::Type) -> String {
+    let or_none =
+        |part: Option<component::Type>| part.map_or("_".to_owned(), |part| wit_text(&part));
+    match found {
+        component::Type::String => "string".to_owned(),
+        component::Type::U8 => "u8".to_owned(),
+        component::Type::List(list) => format!("list<{}>", wit_text(&list.ty())),
+        component::Type::Result(result) => {
+            format!("result<{}, {}>", or_none(result.ok()), or_none(result.err()))
+        }
+        other => format!("{other:?}").split('(').next().unwrap_or_default().to_lowercase(),
+    }
 }

@@ -13,7 +13,8 @@ pub struct Output {
     pub rows: Option<ScalarBuffer<u32>>,
     /// Rows of the output; with `rows` absent it is the input's row count.
     pub row_count: usize,
-    /// The columns that the stage makes, in the order of [`crate::Stage::columns`], `row_count` long each.
+    /// The columns that the stage makes, in the order of [`crate::Stage::columns`], `row_count`
+    /// long each.
     pub columns: Vec<ArrayRef>,
     /// Input rows that the stage rejects, strictly ascending; none of them is named in `rows`.
     pub failures: Vec<Failure>,
@@ -34,7 +35,8 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Checks the row numbers and brings the three ways of leaving them out (frame.md, Output) to one.
+    /// Checks the row numbers and brings the three ways of leaving them out (frame.md, Output) to
+    /// one.
     pub(crate) fn output(
         self,
         columns: Vec<ArrayRef>,

@@ -1,4 +1,5 @@
-//! What a store holds besides the guest: its limits, its log lines, and the state of the WASI stubs.
+//! What a store holds besides the guest: its limits, its log lines, and the state of the WASI
+//! stubs.
 
 use crate::Limits;
 use crate::limits::Limiter;
@@ -9,8 +10,8 @@ use std::sync::Arc;
 pub(crate) struct Sandbox {
     pub limiter: Limiter,
     pub log_lines: LogLines,
-    /// Nanoseconds of the clock that a guest sees: it moves a step per look, and only then, so that a
-    /// replay sees the same times.
+    /// Nanoseconds of the clock that a guest sees: it moves a step per look, and only then, so that
+    /// a replay sees the same times.
     pub clock_ns: u64,
     /// State of the random numbers that a guest sees; every instance begins with the same.
     pub random: u64,

@@ -1,7 +1,7 @@
 //! Column types as Spark's schema JSON, to and from Arrow (describe.md lists them).
 //!
-//! Nested Arrow fields are named as Delta's own conversion names them (`element`, `key_value`, `key`,
-//! `value`), so that a sink has nothing to rename.
+//! Nested Arrow fields are named as Delta's own conversion names them (`element`, `key_value`,
+//! `key`, `value`), so that a sink has nothing to rename.
 
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 use serde_json::{Value, json};

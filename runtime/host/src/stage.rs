@@ -78,7 +78,8 @@ impl Stage {
         &self.answer.drops
     }
 
-    /// The input's columns with the stage's replaced in place and appended, and without the dropped.
+    /// The input's columns with the stage's replaced in place and appended, and without the
+    /// dropped.
     pub fn output_schema(&self) -> &SchemaRef {
         &self.output_schema
     }
@@ -109,8 +110,8 @@ impl Stage {
         &self.answer.config_schema
     }
 
-    /// A new instance in a store of its own, described with the same request (about 0.1 ms for a small
-    /// module). Fails if the module traps, or answers otherwise than the first time.
+    /// A new instance in a store of its own, described with the same request (about 0.1 ms for a
+    /// small module). Fails if the module traps, or answers otherwise than the first time.
     pub fn instance(&self) -> Result<Instance, DescribeError> {
         let (running, text) =
             Running::describe(&self.host, &self.module, &self.request, &self.limits)?;

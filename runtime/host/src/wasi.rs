@@ -1,10 +1,10 @@
-//! `wasi_snapshot_preview1` for plain core modules, as far as a sandbox without files, network, clock,
-//! arguments and environment has it.
+//! `wasi_snapshot_preview1` for plain core modules, as far as a sandbox without files, network,
+//! clock, arguments and environment has it.
 //!
 //! C, Go and AssemblyScript tool chains link these functions whether a stage uses them or not. What
-//! has a harmless answer gets it; what would reach out of the sandbox answers that it cannot. Times and
-//! random numbers are the same in every instance, so that a replay gives the same rows.
-//! Source of names and signatures: WASI preview 1, `wasi_snapshot_preview1.witx`.
+//! has a harmless answer gets it; what would reach out of the sandbox answers that it cannot. Times
+//! and random numbers are the same in every instance, so that a replay gives the same rows. Source
+//! of names and signatures: WASI preview 1, `wasi_snapshot_preview1.witx`.
 
 use crate::sandbox::Sandbox;
 use wasmtime::{Caller, Extern, FuncType, Linker, Result, Val, ValType};

@@ -1,7 +1,8 @@
 //! How fast JSON becomes columns: orders per second of one core, against typed serde_json on the same texts in the
 //! same run.
 //!
-//! `cargo run --release -p gristmill-sdk --example parse_speed [ORDERS]`
+//! `cargo run --release -p gristmill-sdk --example parse_speed [ORDERS [STYLE]]`, where STYLE is a part of a
+//! line's name.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -173,7 +174,8 @@ fn main() {
         ("a quarter of the values null", Style::Nulls),
         ("members that the schema lacks", Style::ExtraMembers),
     ];
-    for (name, style) in styles {
+    let asked = std::env::args().nth(2).unwrap_or_default();
+    for (name, style) in styles.into_iter().filter(|(name, _)| name.contains(&asked)) {
         let (mut random, mut item_id) = (Random(42), 1);
         let texts: Vec<String> =
             (1..=orders).map(|id| order(&mut random, style, id, &mut item_id)).collect();

@@ -7,7 +7,8 @@ use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 use serde_json::Value;
 
@@ -58,12 +59,6 @@ impl de::Error for Mistake {
     }
 }
 
-impl From<serde_json::Error> for Mistake {
-    fn from(why: serde_json::Error) -> Mistake {
-        de::Error::custom(why)
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Config<'a>(&'a Value);
 
@@ -89,7 +84,14 @@ impl<'de> Deserializer<'de> for Config<'de> {
                 visitor.visit_map(Members { members: object.iter(), value: None })
             }
             Value::Array(list) => visitor.visit_seq(Elements(list.iter())),
-            scalar => Ok(scalar.deserialize_any(visitor)?),
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(value), _) => visitor.visit_u64(value),
+                (None, Some(value)) => visitor.visit_i64(value),
+                (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
+            },
         }
     }
 
@@ -110,13 +112,21 @@ impl<'de> Deserializer<'de> for Config<'de> {
         }
     }
 
+    /// A variant by its name, or `{ name = value }`.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        name: &'static str,
-        variants: &'static [&'static str],
+        _name: &'static str,
+        _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Mistake> {
-        Ok(self.0.deserialize_enum(name, variants, visitor)?)
+        match self.0 {
+            Value::String(name) => visitor.visit_enum(Variant { name, value: None }),
+            Value::Object(object) if object.len() == 1 => {
+                let (name, value) = object.iter().next().unwrap_or_else(|| unreachable!());
+                visitor.visit_enum(Variant { name, value: Some(value) })
+            }
+            _ => Err(de::Error::custom("expected the name of a variant")),
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -130,6 +140,56 @@ impl<'de> Deserializer<'de> for Config<'de> {
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
         unit unit_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+struct Variant<'a> {
+    name: &'a str,
+    value: Option<&'a Value>,
+}
+
+impl Variant<'_> {
+    fn wrong(&self) -> Mistake {
+        let takes = if self.value.is_some() { "takes no value" } else { "needs a value" };
+        de::Error::custom(format!("`{}` {takes}", self.name))
+    }
+}
+
+impl<'de> EnumAccess<'de> for Variant<'de> {
+    type Error = Mistake;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Mistake> {
+        let variant = seed.deserialize(StrDeserializer::new(self.name))?;
+        Ok((variant, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Variant<'de> {
+    type Error = Mistake;
+
+    fn unit_variant(self) -> Result<(), Mistake> {
+        if self.value.is_some() { Err(self.wrong()) } else { Ok(()) }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Mistake> {
+        let value = self.value.ok_or_else(|| self.wrong())?;
+        seed.deserialize(Config(value)).map_err(|mistake: Mistake| mistake.below(self.name))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Mistake> {
+        let value = self.value.ok_or_else(|| self.wrong())?;
+        Config(value).deserialize_any(visitor).map_err(|mistake| mistake.below(self.name))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
+        let value = self.value.ok_or_else(|| self.wrong())?;
+        let read = Config(value).deserialize_struct("", fields, visitor);
+        read.map_err(|mistake| mistake.below(self.name))
     }
 }
 
@@ -207,6 +267,11 @@ mod tests {
         #[default]
         Strict,
         Loose,
+        Level(u8),
+        Both {
+            low: u8,
+            high: u8,
+        },
     }
 
     fn refused(value: Value) -> String {
@@ -223,6 +288,10 @@ mod tests {
         assert_eq!(outer.list, [Inner { depth: 1 }]);
         assert_eq!(outer.any, json!({"x": [1, null]}));
         assert_eq!(outer.mode, Mode::Loose);
+        let mode =
+            |mode: Value| from_value::<Outer>(&json!({"column": "a", "mode": mode})).unwrap().mode;
+        assert_eq!(mode(json!({"level": 3})), Mode::Level(3));
+        assert_eq!(mode(json!({"both": {"low": 1, "high": 2}})), Mode::Both { low: 1, high: 2 });
     }
 
     #[test]
@@ -257,8 +326,13 @@ mod tests {
             ),
             (
                 json!({"column": "a", "mode": "lose"}),
-                "config.mode: unknown variant `lose`, expected `strict` or `loose`".to_owned(),
+                "config.mode: unknown variant `lose`, expected one of `strict`, `loose`, `level`, `both`".to_owned(),
             ),
+            (json!({"column": "a", "mode": "level"}), "config.mode: `level` needs a value".to_owned()),
+            (json!({"column": "a", "mode": {"loose": 1}}), "config.mode: `loose` takes no value".to_owned()),
+            (json!({"column": "a", "mode": {"both": {"low": 1, "hi": 2}}}),
+                "config.mode.both.hi: unknown key; keys: `low`, `high`".to_owned()),
+            (json!({"column": "a", "mode": 3}), "config.mode: expected the name of a variant".to_owned()),
             (json!("x"), "invalid type: string \"x\", expected struct Outer".to_owned()),
         ];
         for (value, message) in cases {

@@ -11,7 +11,9 @@ use crate::schema::{DataType, Field, Schema, TYPE_DEPTH_MAX};
 /// Reads a schema. Err: the message names the place, counted in characters from 1.
 pub fn parse_schema(text: &str) -> Result<Schema, Error> {
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text)
+        let value = serde_json::from_str(text).map_err(|why| Error::new(why.to_string()));
+        return value
+            .and_then(|value| Schema::from_json(&value))
             .map_err(|why| Error::new(format!("not a schema as JSON: {why}")));
     }
     let mut parser = Parser { text, at: 0 };

@@ -20,7 +20,7 @@ const AREA_ALIGNMENT_BYTES: usize = 64;
 /// Exports a [`Stage`] as the module's stage. Once per crate, which is a `cdylib`.
 /// On other targets than wasm32 it makes nothing, so that tests link any number of stages.
 ///
-/// ```ignore
+/// ```text
 /// gristmill::export!(Filter);
 /// ```
 #[macro_export]

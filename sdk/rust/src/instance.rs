@@ -1,7 +1,8 @@
 //! One instance of a stage: `describe` once, then `process` frame by frame. What the exports of a module and the native
 //! runner have in common.
 
-use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+
 use serde_json::Value;
 
 use crate::batch::{Batch, Output, OutputBuffers};
@@ -9,33 +10,11 @@ use crate::config;
 use crate::error::Error;
 use crate::frame::{FrameBuffer, Placement, read_batch};
 use crate::nearest::hint;
-use crate::schema::{Field, Schema};
+use crate::schema::{Field, Schema, object};
 use crate::stage::{Description, Stage};
 
 /// The contract that this SDK speaks: sdk/contract/VERSION.
 pub const CONTRACT_VERSION: &str = "1.0";
-
-/// What the host sends to `describe` (describe.md). Members that are not known are ignored.
-#[derive(Deserialize)]
-struct Request {
-    contract: String,
-    #[serde(default)]
-    config: Value,
-    input: Vec<Field>,
-}
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    contract: &'a str,
-    name: &'a str,
-    version: &'a str,
-    encoding: &'a str,
-    reads: &'a [String],
-    columns: &'a [Field],
-    drops: &'a [String],
-    #[serde(skip_serializing_if = "Value::is_null")]
-    config_schema: &'a Value,
-}
 
 #[derive(Debug)]
 pub struct Instance<S> {
@@ -50,11 +29,16 @@ pub struct Instance<S> {
 impl<S: Stage> Instance<S> {
     /// Answers `describe`: an instance and the JSON that goes back to the host.
     pub fn describe(request: &str) -> Result<(Instance<S>, String), Error> {
-        let request: Request = serde_json::from_str(request)
-            .map_err(|why| Error::new(format!("the request of describe is malformed: {why}")))?;
-        check_contract(&request.contract)?;
-        let instance = Instance::new(&request.config, Schema::new(request.input))?;
-        let answer = instance.answer()?;
+        let malformed =
+            |why: &dyn Display| Error::new(format!("the request of describe is malformed: {why}"));
+        let request: Value = serde_json::from_str(request).map_err(|why| malformed(&why))?;
+        let contract = request["contract"].as_str().ok_or_else(|| malformed(&"no `contract`"))?;
+        check_contract(contract)?;
+        let input = request["input"].as_array().ok_or_else(|| malformed(&"no `input`"))?;
+        let fields = input.iter().map(Field::from_json).collect::<Result<_, _>>();
+        let input = Schema::new(fields.map_err(|why| malformed(&why))?);
+        let instance = Instance::new(&request["config"], input)?;
+        let answer = instance.description.to_json().to_string();
         Ok((instance, answer))
     }
 
@@ -82,27 +66,17 @@ impl<S: Stage> Instance<S> {
         &self.reads
     }
 
-    fn answer(&self) -> Result<String, Error> {
-        let description = &self.description;
-        let answer = Answer {
-            contract: CONTRACT_VERSION,
-            name: &description.name,
-            version: &description.version,
-            encoding: "frame",
-            reads: &description.reads,
-            columns: &description.columns,
-            drops: &description.drops,
-            config_schema: &description.config_schema,
-        };
-        serde_json::to_string(&answer).map_err(|why| Error::new(why.to_string()))
-    }
-
     /// One batch as views, without frames. `use_output` sees the output while its columns are lent.
     pub fn process<T>(
         &mut self,
         batch: &Batch<'_>,
         use_output: impl FnOnce(&Output<'_>) -> T,
     ) -> Result<T, Error> {
+        let types = self.reads.iter().map(|field| &field.data_type);
+        if !types.eq(batch.columns.iter().map(|column| column.data_type())) {
+            let schema = Schema::new(self.reads.clone());
+            return Err(Error::new(format!("the batch does not hold the columns {schema}")));
+        }
         let mut output = Output::new(batch.row_count, std::mem::take(&mut self.buffers));
         let done = run(&mut self.stage, batch, &mut output, self.description.columns.len());
         let result = done.map(|()| use_output(&output));
@@ -130,6 +104,28 @@ fn run<'a, S: Stage>(
 ) -> Result<(), Error> {
     stage.process(batch, output)?;
     output.check(column_count)
+}
+
+impl Description {
+    /// The answer of `describe`.
+    fn to_json(&self) -> Value {
+        object([
+            ("contract", Value::from(CONTRACT_VERSION)),
+            ("name", Value::from(self.name.as_str())),
+            ("version", Value::from(self.version.as_str())),
+            ("encoding", Value::from("frame")),
+            ("reads", Value::from(self.reads.as_slice())),
+            ("columns", self.columns.iter().map(Field::to_json).collect()),
+            ("drops", Value::from(self.drops.as_slice())),
+            (
+                "config_schema",
+                match &self.config_schema {
+                    Value::Null => object([]),
+                    schema => schema.clone(),
+                },
+            ),
+        ])
+    }
 }
 
 fn check_contract(version: &str) -> Result<(), Error> {

@@ -1,6 +1,14 @@
 //! Write a Gristmill stage in Rust: a transformation of rows that runs as a WebAssembly module inside a pipeline.
 //!
-//! The level of columns, for speed: implement [`Stage`], then [`export!`](crate::export).
+//! Two levels:
+//! - **rows**, for comfort: one function over one row, with [`stage`](macro@stage). See [`rows`].
+//! - **columns**, for speed: implement [`Stage`], then [`export!`](crate::export). Columns are read as slices and
+//!   written into buffers that are reused; what a stage does not touch never crosses the boundary.
+//!
+//! The crate is built as a `cdylib` for wasm32-unknown-unknown. It asks for no imports. In unit tests a stage runs as
+//! native code, with [`native::NativeStage`].
+//!
+//! What crosses the boundary is drawn in sdk/contract: describe.md and frame.md.
 
 mod batch;
 mod column;
@@ -16,6 +24,7 @@ pub mod json;
 pub mod native;
 mod nearest;
 mod plain;
+pub mod rows;
 mod schema;
 mod stage;
 mod validity;
@@ -26,10 +35,15 @@ pub use column_view::ColumnView;
 pub use config::from_value as config_from_value;
 pub use ddl::parse_schema;
 pub use error::Error;
+pub use gristmill_macros::{Row, stage};
 pub use instance::{CONTRACT_VERSION, Instance};
 pub use nearest::{hint, nearest};
+pub use rows::Row;
 pub use schema::{DataType, Field, Schema, TYPE_DEPTH_MAX};
 pub use stage::{Description, Stage};
+
+// The macros name this crate `::gristmill`, within it too.
+extern crate self as gristmill;
 
 /// For the configuration struct: `#[derive(gristmill::serde::Deserialize)]` needs no dependency of its own.
 pub use serde;

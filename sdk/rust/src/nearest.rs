@@ -8,11 +8,11 @@
 /// assert_eq!(gristmill::nearest("zip", ["city", "state"]), None);
 /// ```
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let written = written.to_lowercase();
+    let written = written.to_ascii_lowercase();
     let slips_max = (written.chars().count() / 3).max(1);
     names
         .into_iter()
-        .map(|name| (edit_distance(&written, &name.to_lowercase()), name))
+        .map(|name| (edit_distance(&written, &name.to_ascii_lowercase()), name))
         .filter(|&(distance, name)| distance <= slips_max && distance < name.chars().count())
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, name)| name)

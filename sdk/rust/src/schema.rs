@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -161,53 +161,90 @@ impl fmt::Display for Name<'_> {
     }
 }
 
+impl DataType {
+    /// The type in Spark's schema JSON.
+    pub fn to_json(&self) -> Value {
+        match self {
+            DataType::Integer => Value::from("integer"),
+            DataType::Struct(fields) => object([
+                ("type", Value::from("struct")),
+                ("fields", fields.iter().map(Field::to_json).collect()),
+            ]),
+            DataType::Array { element, contains_null } => object([
+                ("type", Value::from("array")),
+                ("elementType", element.to_json()),
+                ("containsNull", Value::from(*contains_null)),
+            ]),
+            DataType::Map { key, value, value_contains_null } => object([
+                ("type", Value::from("map")),
+                ("keyType", key.to_json()),
+                ("valueType", value.to_json()),
+                ("valueContainsNull", Value::from(*value_contains_null)),
+            ]),
+            scalar => Value::from(scalar.to_string()),
+        }
+    }
+}
+
+impl Field {
+    /// The field in Spark's schema JSON.
+    pub fn to_json(&self) -> Value {
+        object([
+            ("name", Value::from(self.name.as_str())),
+            ("type", self.data_type.to_json()),
+            ("nullable", Value::from(self.nullable)),
+        ])
+    }
+
+    /// A field out of Spark's schema JSON.
+    pub fn from_json(value: &Value) -> Result<Field, Error> {
+        field_from_json(value, 0).map_err(Error::new)
+    }
+}
+
+impl Schema {
+    /// As Spark writes the whole of a schema: a struct.
+    pub fn to_json(&self) -> Value {
+        object([
+            ("type", Value::from("struct")),
+            ("fields", self.fields.iter().map(Field::to_json).collect()),
+        ])
+    }
+
+    /// A schema out of Spark's schema JSON.
+    pub fn from_json(value: &Value) -> Result<Schema, Error> {
+        match type_from_json(value, 0).map_err(Error::new)? {
+            DataType::Struct(fields) => Ok(Schema { fields }),
+            other => Err(Error::new(format!("a schema is a struct, not {other}"))),
+        }
+    }
+}
+
+pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let mut object = serde_json::Map::new();
+    for (name, value) in members {
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
+}
+
+// Through `Value`, not directly: a schema is small, and code for every serializer would not be.
+
 impl Serialize for DataType {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            DataType::Integer => serializer.serialize_str("integer"),
-            DataType::Struct(fields) => {
-                let mut map = serializer.serialize_map(Some(2))?;
-                map.serialize_entry("type", "struct")?;
-                map.serialize_entry("fields", fields)?;
-                map.end()
-            }
-            DataType::Array { element, contains_null } => {
-                let mut map = serializer.serialize_map(Some(3))?;
-                map.serialize_entry("type", "array")?;
-                map.serialize_entry("elementType", element)?;
-                map.serialize_entry("containsNull", contains_null)?;
-                map.end()
-            }
-            DataType::Map { key, value, value_contains_null } => {
-                let mut map = serializer.serialize_map(Some(4))?;
-                map.serialize_entry("type", "map")?;
-                map.serialize_entry("keyType", key)?;
-                map.serialize_entry("valueType", value)?;
-                map.serialize_entry("valueContainsNull", value_contains_null)?;
-                map.end()
-            }
-            scalar => serializer.collect_str(scalar),
-        }
+        self.to_json().serialize(serializer)
     }
 }
 
 impl Serialize for Field {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(3))?;
-        map.serialize_entry("name", &self.name)?;
-        map.serialize_entry("type", &self.data_type)?;
-        map.serialize_entry("nullable", &self.nullable)?;
-        map.end()
+        self.to_json().serialize(serializer)
     }
 }
 
-/// As Spark writes the whole of a schema: a struct.
 impl Serialize for Schema {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("type", "struct")?;
-        map.serialize_entry("fields", &self.fields)?;
-        map.end()
+        self.to_json().serialize(serializer)
     }
 }
 
@@ -220,17 +257,13 @@ impl<'de> Deserialize<'de> for DataType {
 
 impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Field, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        field_from_json(&value, 0).map_err(D::Error::custom)
+        Field::from_json(&Value::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
 impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Schema, D::Error> {
-        match DataType::deserialize(deserializer)? {
-            DataType::Struct(fields) => Ok(Schema { fields }),
-            other => Err(D::Error::custom(format!("a schema is a struct, not {other}"))),
-        }
+        Schema::from_json(&Value::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -1,8 +1,8 @@
 //! A disk in memory that knows live bytes from durable ones and fails on demand.
 //!
-//! What a program reads is the live state. [`FaultDisk::power_cut`] makes a disk as it may be found after a power cut: what was
-//! synced is there, and of the rest whatever the dice say, sector by sector. A failed sync loses its bytes for good though reads
-//! still show them, as Linux does it.
+//! What a program reads is the live state. [`FaultDisk::power_cut`] makes a disk as it may be found
+//! after a power cut: what was synced is there, and of the rest whatever the dice say, sector by
+//! sector. A failed sync loses its bytes for good though reads still show them, as Linux does it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -161,7 +161,8 @@ impl FaultDisk {
     }
 }
 
-/// Durable bytes, and of the others a random choice of sectors up to a random length; what did not survive reads as zero.
+/// Durable bytes, and of the others a random choice of sectors up to a random length; what did not
+/// survive reads as zero.
 fn surviving_bytes(content: &Content, dice: &mut Dice) -> Vec<u8> {
     let (live, durable) = (&content.live, &content.durable);
     if live.len() <= durable.len() {

@@ -15,11 +15,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::exchange::{Action, JoinAnswer, JoinRequest, SyncAnswer, SyncRequest, Ticket};
+use super::member::Member;
 use super::offsets_log::{Entry, OffsetsLog};
 use super::record::{self, CommittedOffset, Key};
-use super::state::{
-    Action, Group, GroupState, JoinAnswer, JoinRequest, Member, SyncAnswer, SyncRequest, Ticket,
-};
+use super::state::{Group, GroupState};
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::lock::lock;
@@ -162,15 +162,9 @@ impl Coordinator {
     /// Answers when the rebalance that this member joins is complete. Dropping the future forgets
     /// the answer, not the join: the session time-out finds out that the member is gone.
     pub(crate) async fn join(&self, id: &str, mut join: JoinRequest) -> JoinAnswer {
-        let refuse = |error, member_id: &str| JoinAnswer {
-            error: Some(error),
-            generation: -1,
-            member_id: member_id.to_owned(),
-            ..JoinAnswer::default()
-        };
         let member_id = join.member_id.clone();
         if let Err(error) = self.check_join(id, &join) {
-            return refuse(error, &member_id);
+            return JoinAnswer::refused(error, &member_id);
         }
         let name = join.instance_id.as_deref().unwrap_or(&join.client_id);
         join.new_member_id = format!("{name}-{}", Uuid::new_v4());
@@ -179,10 +173,10 @@ impl Coordinator {
             let now_ms = self.clock.now_ms();
             if !groups.by_id.contains_key(id) {
                 if !member_id.is_empty() {
-                    return refuse(ResponseError::UnknownMemberId, &member_id);
+                    return JoinAnswer::refused(ResponseError::UnknownMemberId, &member_id);
                 }
                 if groups.by_id.len() >= GROUPS_MAX {
-                    return refuse(ResponseError::PolicyViolation, &member_id);
+                    return JoinAnswer::refused(ResponseError::PolicyViolation, &member_id);
                 }
             }
             let (ticket, answer) = groups.wait(Waiting::Join);
@@ -192,7 +186,7 @@ impl Coordinator {
         };
         self.deadlines_changed.notify_one();
         let closed = ResponseError::CoordinatorNotAvailable;
-        answer.await.unwrap_or_else(|_| refuse(closed, &member_id))
+        answer.await.unwrap_or_else(|_| JoinAnswer::refused(closed, &member_id))
     }
 
     fn check_join(&self, id: &str, join: &JoinRequest) -> Result<(), ResponseError> {
@@ -254,7 +248,11 @@ impl Coordinator {
     }
 
     /// Writes committed offsets and takes them over; answers when they are durable.
-    pub(crate) async fn commit(&self, id: &str, commit: CommitRequest) -> Result<(), ResponseError> {
+    pub(crate) async fn commit(
+        &self,
+        id: &str,
+        commit: CommitRequest,
+    ) -> Result<(), ResponseError> {
         if id.is_empty() {
             return Err(ResponseError::InvalidGroupId);
         }
@@ -408,6 +406,9 @@ impl Coordinator {
         for id in gone {
             groups.by_id.remove(&id);
         }
+        if entries.is_empty() {
+            return;
+        }
         if let Err(error) = groups.append(now_ms, &entries) {
             tracing::warn!(%error, "forgotten offsets may come back at the next start");
         }
@@ -476,10 +477,10 @@ impl Coordinator {
     }
 
     fn tracked<'a>(&self, groups: &'a mut Groups, id: &str, now_ms: i64) -> &'a mut Tracked {
-        groups.by_id.entry(id.to_owned()).or_insert_with(|| Tracked {
-            group: self.new_group(now_ms),
-            offsets: BTreeMap::new(),
-        })
+        groups
+            .by_id
+            .entry(id.to_owned())
+            .or_insert_with(|| Tracked { group: self.new_group(now_ms), offsets: BTreeMap::new() })
     }
 
     fn act(&self, groups: &mut Groups, id: &str, now_ms: i64, actions: Vec<Action>) {
@@ -522,7 +523,8 @@ impl Groups {
         })
     }
 
-    /// A group that isn't written makes its members join anew after a restart, no more: so a failure
+    /// A group that isn't written makes its members join anew after a restart, no more: so a
+    /// failure
     /// is logged and the group goes on.
     fn persist(&self, id: &str, now_ms: i64) {
         let Some(tracked) = self.by_id.get(id) else { return };
@@ -557,3 +559,6 @@ fn entry_bytes(entries: &[Entry]) -> u64 {
     let size = |(key, value): &Entry| key.encode().len() + value.as_ref().map_or(0, Bytes::len);
     entries.iter().map(|entry| size(entry) as u64 + 32).sum()
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 
+use super::member::SavedGroup;
 use super::record::{self, CommittedOffset, Key};
-use super::state::SavedGroup;
 use crate::log::batch_builder::BatchBuilder;
 use crate::log::record_batch::Header;
 use crate::log::records::{self, RecordView};
@@ -71,10 +71,10 @@ impl OffsetsLog {
         let mut loaded = Loaded::default();
         let mut offset = self.log.log_start_offset();
         while offset < self.log.high_watermark() {
-            let fetched =
-                self.log.read(offset, LOAD_BYTES, true, Isolation::ReadUncommitted).with_context(
-                    || format!("cannot read `__consumer_offsets` at offset {offset}"),
-                )?;
+            let fetched = self
+                .log
+                .read(offset, LOAD_BYTES, true, Isolation::ReadUncommitted)
+                .with_context(|| format!("cannot read `__consumer_offsets` at offset {offset}"))?;
             if fetched.records.is_empty() {
                 break;
             }

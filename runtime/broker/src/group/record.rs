@@ -7,12 +7,13 @@
 //! | group | version 2: group | version 3: protocol type, generation, protocol, leader, time of the state, members |
 //!
 //! A null value removes what the key names. Source: the schemas `OffsetCommitKey`/`Value` and
-//! `GroupMetadataKey`/`Value` of Apache Kafka's group coordinator; values down to version 0 are read.
+//! `GroupMetadataKey`/`Value` of Apache Kafka's group coordinator; values down to version 0 are
+//! read.
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::state::{Member, SavedGroup};
+use super::member::{Member, SavedGroup};
 
 const OFFSET_KEY_VERSION: i16 = 1;
 const GROUP_KEY_VERSION: i16 = 2;
@@ -24,10 +25,18 @@ const MEMBERS_MAX: i32 = 1_000_000;
 /// What a record of the offsets topic is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Key {
-    Offset { group: String, topic: String, partition: i32 },
-    Group { group: String },
+    Offset {
+        group: String,
+        topic: String,
+        partition: i32,
+    },
+    Group {
+        group: String,
+    },
     /// A kind that this broker doesn't know (a newer Kafka's): left alone.
-    Unknown { version: i16 },
+    Unknown {
+        version: i16,
+    },
 }
 
 /// A committed offset: where a consumer group goes on reading a partition.
@@ -64,11 +73,9 @@ impl Key {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Key> {
         let mut rest = Fields(bytes);
         Ok(match rest.i16()? {
-            0 | OFFSET_KEY_VERSION => Key::Offset {
-                group: rest.string()?,
-                topic: rest.string()?,
-                partition: rest.i32()?,
-            },
+            0 | OFFSET_KEY_VERSION => {
+                Key::Offset { group: rest.string()?, topic: rest.string()?, partition: rest.i32()? }
+            }
             GROUP_KEY_VERSION => Key::Group { group: rest.string()? },
             version => Key::Unknown { version },
         })
@@ -183,7 +190,8 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take(&mut self, size: usize) -> Result<&[u8]> {
-        let (taken, rest) = self.0.split_at_checked(size).context("a record that ends too early")?;
+        let (taken, rest) =
+            self.0.split_at_checked(size).context("a record that ends too early")?;
         self.0 = rest;
         Ok(taken)
     }

@@ -9,31 +9,28 @@
 //!   gone
 //! ```
 //!
-//! A request that must wait (JoinGroup until all have joined, SyncGroup until the leader has spoken)
+//! A request that must wait (JoinGroup until all have joined, SyncGroup until the leader has
+//! spoken)
 //! is kept as a [`Ticket`]; the answer comes out of a later call as an [`Action`].
 //! Source: Kafka's group membership protocol (KIP-62, KIP-345 static members, KIP-394 member ids,
 //! KIP-800/814 skipped assignment).
 
 use std::collections::BTreeMap;
 
+mod rebalance;
+
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
-/// How long a member that has never finished a join may wait in one (Kafka: 5 minutes). Clients that
+use super::exchange::{
+    Action, JoinAnswer, JoinRequest, JoinedMember, SyncAnswer, SyncRequest, Ticket,
+};
+use super::member::{Member, SavedGroup};
+
+/// How long a member that has never finished a join may wait in one (Kafka: 5 minutes). Clients
+/// that
 /// vanished while they waited are found out by this.
 const NEW_MEMBER_JOIN_MS_MAX: i64 = 5 * 60 * 1000;
-
-/// Names one waiting request; chosen by the caller, returned in an [`Action`].
-pub(crate) type Ticket = u64;
-
-/// What the caller must do, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Action {
-    AnswerJoin(Ticket, JoinAnswer),
-    AnswerSync(Ticket, SyncAnswer),
-    /// Write the group to the offsets topic, so that it survives a restart.
-    Persist,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GroupState {
@@ -52,105 +49,6 @@ impl GroupState {
             GroupState::CompletingRebalance => "CompletingRebalance",
             GroupState::Stable => "Stable",
         }
-    }
-}
-
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct JoinRequest {
-    /// Empty for a member that has none yet.
-    pub(crate) member_id: String,
-    /// The name of a static member (KIP-345).
-    pub(crate) instance_id: Option<String>,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
-    pub(crate) session_timeout_ms: i32,
-    pub(crate) rebalance_timeout_ms: i32,
-    pub(crate) protocol_type: String,
-    /// Assignment strategies in order of preference, each with the member's metadata for it.
-    pub(crate) protocols: Vec<(String, Bytes)>,
-    /// The id that this member gets if it has none.
-    pub(crate) new_member_id: String,
-    /// JoinGroup v4+: an unknown member is told its id first and joins with it (KIP-394).
-    pub(crate) must_know_member_id: bool,
-    /// JoinGroup v9+: the leader may be told to skip the assignment (KIP-814).
-    pub(crate) may_skip_assignment: bool,
-}
-
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct JoinAnswer {
-    pub(crate) error: Option<ResponseError>,
-    pub(crate) generation: i32,
-    pub(crate) protocol_type: Option<String>,
-    pub(crate) protocol: Option<String>,
-    pub(crate) leader: String,
-    pub(crate) skip_assignment: bool,
-    pub(crate) member_id: String,
-    /// For the leader: every member with its metadata. Empty for the others.
-    pub(crate) members: Vec<JoinedMember>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct JoinedMember {
-    pub(crate) member_id: String,
-    pub(crate) instance_id: Option<String>,
-    pub(crate) metadata: Bytes,
-}
-
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct SyncRequest {
-    pub(crate) generation: i32,
-    pub(crate) member_id: String,
-    pub(crate) instance_id: Option<String>,
-    /// SyncGroup v5+.
-    pub(crate) protocol_type: Option<String>,
-    /// SyncGroup v5+.
-    pub(crate) protocol: Option<String>,
-    /// From the leader only.
-    pub(crate) assignments: Vec<(String, Bytes)>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct SyncAnswer {
-    pub(crate) error: Option<ResponseError>,
-    pub(crate) protocol_type: Option<String>,
-    pub(crate) protocol: Option<String>,
-    pub(crate) assignment: Bytes,
-}
-
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Member {
-    pub(crate) id: String,
-    pub(crate) instance_id: Option<String>,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
-    pub(crate) session_timeout_ms: i32,
-    pub(crate) rebalance_timeout_ms: i32,
-    pub(crate) protocols: Vec<(String, Bytes)>,
-    pub(crate) assignment: Bytes,
-    /// The member counts as dead after this, unless one of its requests waits here.
-    pub(crate) deadline_ms: i64,
-    joining: Option<Ticket>,
-    syncing: Option<Ticket>,
-    /// Has sent SyncGroup in this generation.
-    synced: bool,
-    /// Has never finished a join.
-    is_new: bool,
-}
-
-impl Member {
-    /// A member of which only the id is known yet.
-    pub(crate) fn named(id: String) -> Member {
-        Member { id, ..Member::default() }
-    }
-
-    /// The member's metadata for one assignment strategy.
-    pub(crate) fn metadata(&self, protocol: Option<&str>) -> Bytes {
-        let found = self.protocols.iter().find(|(name, _)| Some(name.as_str()) == protocol);
-        found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
-    }
-
-    fn waits(&self) -> bool {
-        self.joining.is_some() || self.syncing.is_some()
     }
 }
 
@@ -260,12 +158,7 @@ impl Group {
     pub(crate) fn join(&mut self, now_ms: i64, ticket: Ticket, join: JoinRequest) -> Vec<Action> {
         let mut actions = Vec::new();
         if let Err(error) = self.try_join(now_ms, ticket, &join, &mut actions) {
-            let answer = JoinAnswer {
-                error: Some(error),
-                generation: -1,
-                member_id: join.member_id,
-                ..JoinAnswer::default()
-            };
+            let answer = JoinAnswer::refused(error, &join.member_id);
             actions.push(Action::AnswerJoin(ticket, answer));
         }
         actions
@@ -301,12 +194,7 @@ impl Group {
         if join.instance_id.is_none() && join.must_know_member_id {
             let deadline_ms = now_ms + i64::from(join.session_timeout_ms);
             self.pending.insert(join.new_member_id.clone(), deadline_ms);
-            let answer = JoinAnswer {
-                error: Some(ResponseError::MemberIdRequired),
-                generation: -1,
-                member_id: join.new_member_id.clone(),
-                ..JoinAnswer::default()
-            };
+            let answer = JoinAnswer::refused(ResponseError::MemberIdRequired, &join.new_member_id);
             actions.push(Action::AnswerJoin(ticket, answer));
             return Ok(());
         }
@@ -325,7 +213,8 @@ impl Group {
         let shared = |name: &String| {
             self.members.iter().all(|member| member.protocols.iter().any(|(own, _)| own == name))
         };
-        self.protocol_type() == Some(protocol_type) && protocols.iter().any(|(name, _)| shared(name))
+        self.protocol_type() == Some(protocol_type)
+            && protocols.iter().any(|(name, _)| shared(name))
     }
 
     fn add_member(
@@ -385,7 +274,8 @@ impl Group {
         if let Some(member) = self.member_mut(&join.member_id) {
             member.update(join);
             if let Some(replaced) = member.joining.replace(ticket) {
-                actions.push(refused_join(replaced, &join.member_id, ResponseError::UnknownMemberId));
+                let answer = JoinAnswer::refused(ResponseError::UnknownMemberId, &join.member_id);
+                actions.push(Action::AnswerJoin(replaced, answer));
             }
         }
         self.rebalance(now_ms, actions);
@@ -407,7 +297,7 @@ impl Group {
         let old_id = std::mem::replace(&mut member.id, new_id.clone());
         let fenced = ResponseError::FencedInstanceId;
         if let Some(waiting) = member.joining.take() {
-            actions.push(refused_join(waiting, &old_id, fenced));
+            actions.push(Action::AnswerJoin(waiting, JoinAnswer::refused(fenced, &old_id)));
         }
         if let Some(waiting) = member.syncing.take() {
             actions.push(Action::AnswerSync(waiting, SyncAnswer::refused(fenced)));
@@ -434,136 +324,6 @@ impl Group {
         }
         self.members[place].joining = Some(ticket);
         self.rebalance(now_ms, actions);
-    }
-
-    /// Begins a rebalance unless one is collecting already, and ends it if all are there.
-    fn rebalance(&mut self, now_ms: i64, actions: &mut Vec<Action>) {
-        if self.state != GroupState::PreparingRebalance {
-            self.begin_rebalance(now_ms, actions);
-        }
-        self.complete_if_all_joined(now_ms, actions);
-    }
-
-    fn begin_rebalance(&mut self, now_ms: i64, actions: &mut Vec<Action>) {
-        for member in &mut self.members {
-            member.synced = false;
-            if let Some(waiting) = member.syncing.take() {
-                let answer = SyncAnswer::refused(ResponseError::RebalanceInProgress);
-                actions.push(Action::AnswerSync(waiting, answer));
-                member.deadline_ms = now_ms + i64::from(member.session_timeout_ms);
-            }
-        }
-        self.sync_deadline_ms = None;
-        let timeout_ms = self.rebalance_timeout_ms();
-        let delay_ms = self.initial_delay_ms.min(timeout_ms);
-        let delayed = self.state == GroupState::Empty && delay_ms > 0;
-        self.collecting = Some(Collecting {
-            deadline_ms: now_ms + if delayed { delay_ms } else { timeout_ms },
-            delay_left_ms: delayed.then_some(timeout_ms - delay_ms),
-            member_came: false,
-        });
-        self.enter(GroupState::PreparingRebalance, now_ms);
-    }
-
-    fn complete_if_all_joined(&mut self, now_ms: i64, actions: &mut Vec<Action>) {
-        let delayed = self.collecting.as_ref().is_some_and(|phase| phase.delay_left_ms.is_some());
-        let all_joined = self.members.iter().all(|member| member.joining.is_some());
-        if self.state == GroupState::PreparingRebalance
-            && !delayed
-            && all_joined
-            && self.pending.is_empty()
-        {
-            self.complete_join(now_ms, actions);
-        }
-    }
-
-    /// Ends the collecting phase: who hasn't joined is out, the others form the next generation.
-    fn complete_join(&mut self, now_ms: i64, actions: &mut Vec<Action>) {
-        self.members.retain(|member| member.joining.is_some() || member.instance_id.is_some());
-        let joined = self.members.iter().find(|member| member.joining.is_some());
-        let leader_joined = self.members.iter().any(|member| {
-            member.joining.is_some() && self.leader.as_deref() == Some(member.id.as_str())
-        });
-        if !leader_joined {
-            match joined.map(|member| member.id.clone()) {
-                Some(id) => self.leader = Some(id),
-                None if !self.members.is_empty() => {
-                    // Only static members that are away are left: wait until they return or expire.
-                    let deadline_ms = now_ms + self.rebalance_timeout_ms();
-                    self.collecting =
-                        Some(Collecting { deadline_ms, delay_left_ms: None, member_came: false });
-                    return;
-                }
-                None => self.leader = None,
-            }
-        }
-        self.collecting = None;
-        self.generation = self.generation.checked_add(1).unwrap_or(1);
-        if self.members.is_empty() {
-            self.protocol = None;
-            self.enter(GroupState::Empty, now_ms);
-            actions.push(Action::Persist);
-            return;
-        }
-        self.protocol = self.select_protocol();
-        self.enter(GroupState::CompletingRebalance, now_ms);
-        self.sync_deadline_ms = Some(now_ms + self.rebalance_timeout_ms());
-        self.answer_joined(now_ms, actions);
-    }
-
-    fn answer_joined(&mut self, now_ms: i64, actions: &mut Vec<Action>) {
-        for place in 0..self.members.len() {
-            let Some(ticket) = self.members[place].joining.take() else { continue };
-            let id = self.members[place].id.clone();
-            let answer = self.join_answer(&id);
-            let member = &mut self.members[place];
-            member.is_new = false;
-            member.deadline_ms = now_ms + i64::from(member.session_timeout_ms);
-            actions.push(Action::AnswerJoin(ticket, answer));
-        }
-    }
-
-    fn join_answer(&self, member_id: &str) -> JoinAnswer {
-        let leader = self.leader.clone().unwrap_or_default();
-        let listed = |member: &Member| JoinedMember {
-            member_id: member.id.clone(),
-            instance_id: member.instance_id.clone(),
-            metadata: member.metadata(self.protocol()),
-        };
-        let members = if leader == member_id {
-            self.members.iter().map(listed).collect()
-        } else {
-            Vec::new()
-        };
-        JoinAnswer {
-            error: None,
-            generation: self.generation,
-            protocol_type: self.protocol_type.clone(),
-            protocol: self.protocol.clone(),
-            leader,
-            skip_assignment: false,
-            member_id: member_id.to_owned(),
-            members,
-        }
-    }
-
-    /// Every member votes for the first of its strategies that all support; most votes win, and a
-    /// tie goes to the one the oldest member prefers.
-    fn select_protocol(&self) -> Option<String> {
-        let shared = |name: &str| {
-            self.members.iter().all(|member| member.protocols.iter().any(|(own, _)| own == name))
-        };
-        let mut votes: Vec<(&str, usize)> = Vec::new();
-        for member in &self.members {
-            let vote = member.protocols.iter().map(|(name, _)| name.as_str()).find(|n| shared(n));
-            let Some(vote) = vote else { continue };
-            match votes.iter_mut().find(|(name, _)| *name == vote) {
-                Some((_, count)) => *count += 1,
-                None => votes.push((vote, 1)),
-            }
-        }
-        let best = votes.iter().map(|(_, count)| *count).max()?;
-        votes.iter().find(|(_, count)| *count == best).map(|(name, _)| (*name).to_owned())
     }
 
     pub(crate) fn sync(&mut self, now_ms: i64, ticket: Ticket, sync: SyncRequest) -> Vec<Action> {
@@ -716,7 +476,7 @@ impl Group {
             removed = true;
             let unknown = ResponseError::UnknownMemberId;
             if let Some(waiting) = member.joining.take() {
-                actions.push(refused_join(waiting, &member.id, unknown));
+                actions.push(Action::AnswerJoin(waiting, JoinAnswer::refused(unknown, &member.id)));
             }
             if let Some(waiting) = member.syncing.take() {
                 actions.push(Action::AnswerSync(waiting, SyncAnswer::refused(unknown)));
@@ -780,9 +540,8 @@ impl Group {
         if self.pending.len() < pending {
             self.complete_if_all_joined(now_ms, &mut actions);
         }
-        let dead = |member: &Member| {
-            member.deadline_ms <= now_ms && (member.is_new || !member.waits())
-        };
+        let dead =
+            |member: &Member| member.deadline_ms <= now_ms && (member.is_new || !member.waits());
         self.remove_members(now_ms, &dead, &mut actions);
         if self.sync_deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms) {
             self.sync_deadline_ms = None;
@@ -790,23 +549,6 @@ impl Group {
         }
         self.tick_collecting(now_ms, &mut actions);
         actions
-    }
-
-    fn tick_collecting(&mut self, now_ms: i64, actions: &mut Vec<Action>) {
-        let initial_delay_ms = self.initial_delay_ms;
-        let Some(phase) = &mut self.collecting else { return };
-        if phase.deadline_ms > now_ms {
-            return;
-        }
-        match phase.delay_left_ms {
-            Some(left_ms) if phase.member_came && left_ms > 0 => {
-                let delay_ms = initial_delay_ms.min(left_ms);
-                phase.deadline_ms = now_ms + delay_ms;
-                phase.delay_left_ms = Some(left_ms - delay_ms);
-                phase.member_came = false;
-            }
-            _ => self.complete_join(now_ms, actions),
-        }
     }
 
     fn check_member(&self, id: &str, instance_id: Option<&str>) -> Result<(), ResponseError> {
@@ -845,43 +587,5 @@ impl Group {
     }
 }
 
-/// What a restart needs of a group; the offsets topic holds it in Kafka's own encoding.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct SavedGroup {
-    pub(crate) generation: i32,
-    pub(crate) protocol_type: Option<String>,
-    pub(crate) protocol: Option<String>,
-    pub(crate) leader: Option<String>,
-    pub(crate) state_since_ms: i64,
-    pub(crate) members: Vec<Member>,
-}
-
-impl Member {
-    fn update(&mut self, join: &JoinRequest) {
-        self.client_id.clone_from(&join.client_id);
-        self.client_host.clone_from(&join.client_host);
-        self.session_timeout_ms = join.session_timeout_ms;
-        self.rebalance_timeout_ms = join.rebalance_timeout_ms;
-        self.protocols.clone_from(&join.protocols);
-    }
-}
-
-impl SyncAnswer {
-    pub(crate) fn refused(error: ResponseError) -> SyncAnswer {
-        SyncAnswer { error: Some(error), ..SyncAnswer::default() }
-    }
-}
-
-fn refused_join(ticket: Ticket, member_id: &str, error: ResponseError) -> Action {
-    let answer = JoinAnswer {
-        error: Some(error),
-        generation: -1,
-        member_id: member_id.to_owned(),
-        ..JoinAnswer::default()
-    };
-    Action::AnswerJoin(ticket, answer)
-}
-
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;

@@ -21,7 +21,8 @@ pub(super) fn handle(
 ) -> ApiVersionsResponse {
     let names = [&request.client_software_name, &request.client_software_version];
     if session.version >= 3 && !names.iter().all(|name| is_software_name(name)) {
-        return ApiVersionsResponse::default().with_error_code(ResponseError::InvalidRequest.code());
+        return ApiVersionsResponse::default()
+            .with_error_code(ResponseError::InvalidRequest.code());
     }
     ApiVersionsResponse::default().with_api_keys(HANDLERS.iter().map(offered).collect())
 }

@@ -24,9 +24,9 @@ pub(super) async fn handle(
             let result = CreatePartitionsTopicResult::default().with_name(asked.name.clone());
             match create(&broker, asked, request.validate_only) {
                 Ok(()) => result,
-                Err(refusal) => result
-                    .with_error_code(refusal.error.code())
-                    .with_error_message(refusal.text()),
+                Err(refusal) => {
+                    result.with_error_code(refusal.error.code()).with_error_message(refusal.text())
+                }
             }
         };
         let results = request.topics.iter().map(one).collect();

@@ -1,7 +1,8 @@
 //! CreateTopics (api code 19, v2-v7): new topics, each with its own outcome.
 //!
 //! - Partitions -1: the broker's default. Replication factor 1 or -1; more is
-//!   INVALID_REPLICATION_FACTOR unless the broker is set to accept any, and then one replica is kept.
+//!   INVALID_REPLICATION_FACTOR unless the broker is set to accept any, and then one replica is
+//!   kept.
 //! - Manual assignments may name this broker only.
 //! - v5+ answers with the settings that hold. `validate_only` checks and creates nothing.
 //! - The time-out is not used: an answer means that the topic is on disk.
@@ -136,7 +137,10 @@ fn created(
     new: &NewTopic,
     id: Uuid,
 ) -> CreatableTopicResult {
-    let mut result = result.with_num_partitions(new.partitions).with_replication_factor(1);
+    let mut result = result
+        .with_error_message(None)
+        .with_num_partitions(new.partitions)
+        .with_replication_factor(1);
     if session.version >= 7 {
         result.topic_id = id;
     }

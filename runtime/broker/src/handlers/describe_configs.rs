@@ -44,6 +44,7 @@ pub(super) fn handle(
 ) -> DescribeConfigsResponse {
     let one = |resource: &DescribeConfigsResource| {
         let result = DescribeConfigsResult::default()
+            .with_error_message(None)
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         let described = describe(broker, resource);
@@ -161,6 +162,7 @@ fn answer(
     let mut answer = DescribeConfigsResourceResult::default()
         .with_name(StrBytes::from_static_str(it.name))
         .with_value(Some(value.clone()))
+        .with_documentation(None)
         .with_read_only(it.read_only)
         .with_config_source(it.source);
     if session.version >= 3 {

@@ -3,7 +3,8 @@
 //! - Whole batches from the one that holds the offset; the first may begin below it, and clients
 //!   skip (so does Kafka). At least one batch comes even if it exceeds every limit.
 //! - A long poll ends when `min_bytes` are there, when `max_wait` is over, or on any error.
-//! - Sessions (KIP-227) are not kept: every answer says session 0, which tells the client to name all
+//! - Sessions (KIP-227) are not kept: every answer says session 0, which tells the client to name
+//!   all
 //!   partitions each time. An id from elsewhere is FETCH_SESSION_ID_NOT_FOUND.
 //! - Left out: v18 (high watermark in the request, KIP-1166); followers and preferred replicas.
 
@@ -83,8 +84,7 @@ fn read_all(broker: &Broker, session: &Session, request: &FetchRequest) -> Found
     let asked_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
     let mut room = asked_bytes.min(broker.config().fetch_bytes_max);
     let isolation = isolation(request);
-    let mut found =
-        Found { topics: Vec::new(), records: VecDeque::new(), bytes: 0, failed: false };
+    let mut found = Found { topics: Vec::new(), records: VecDeque::new(), bytes: 0, failed: false };
     for asked in &request.topics {
         let topic = find(broker, session, asked);
         let mut partitions = Vec::with_capacity(asked.partitions.len());

@@ -38,6 +38,7 @@ pub(super) async fn handle(
     if session.version < 4 {
         return FindCoordinatorResponse::default()
             .with_error_code(error_code)
+            .with_error_message(None)
             .with_node_id(node_id)
             .with_host(host)
             .with_port(port);
@@ -46,6 +47,7 @@ pub(super) async fn handle(
         Coordinator::default()
             .with_key(key)
             .with_error_code(error_code)
+            .with_error_message(None)
             .with_node_id(node_id)
             .with_host(host.clone())
             .with_port(port)

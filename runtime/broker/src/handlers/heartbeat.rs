@@ -1,4 +1,5 @@
-//! Heartbeat (api code 12, v0-v4): a member says that it lives and learns whether a rebalance began.
+//! Heartbeat (api code 12, v0-v4): a member says that it lives and learns whether a rebalance
+//! began.
 
 use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 

@@ -1,4 +1,5 @@
-//! ListGroups (api code 16, v0-v5): every group, if wanted only those in given states or of given types.
+//! ListGroups (api code 16, v0-v5): every group, if wanted only those in given states or of given
+//! types.
 //!
 //! - States and types are compared without regard to case. Every group is of type classic.
 

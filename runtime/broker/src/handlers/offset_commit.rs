@@ -46,9 +46,8 @@ pub(super) async fn handle(
             );
         }
         let name = topic.name.clone();
-        topics.push(
-            OffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions),
-        );
+        topics
+            .push(OffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions));
     }
     let outcome = match broker.ready_groups().await {
         Ok(groups) => groups.commit(&request.group_id, commit).await,
@@ -82,7 +81,11 @@ fn committed(broker: &Broker, asked: &OffsetCommitRequestPartition) -> Committed
     CommittedOffset {
         offset: asked.committed_offset,
         leader_epoch: asked.committed_leader_epoch,
-        metadata: asked.committed_metadata.as_ref().map(|text| text.to_string()).unwrap_or_default(),
+        metadata: asked
+            .committed_metadata
+            .as_ref()
+            .map(|text| text.to_string())
+            .unwrap_or_default(),
         commit_time_ms: broker.clock().now_ms(),
     }
 }

@@ -1,7 +1,8 @@
 //! Produce (api code 0, v3-v12): appends record batches to partitions.
 //!
 //! - Record batches of format 2 only, stored as they came; see `log/` for what is checked.
-//! - acks=0: no answer; an error closes the connection. acks=1: answered after the write to the page
+//! - acks=0: no answer; an error closes the connection. acks=1: answered after the write to the
+//!   page
 //!   cache. acks=all: answered when the records are durable, for many requests at once.
 //! - Offered from version 0 for old librdkafka (see the table), but versions 0 to 2 aren't spoken.
 //! - Left out: transactions (INVALID_TXN_STATE); v13 (topic ids, KIP-516).

@@ -244,9 +244,8 @@ fn leave_group(v: i16) -> LeaveGroupRequest {
 
 fn create_topics() -> CreateTopicsRequest {
     let assignment = CreatableReplicaAssignment::default().with_broker_ids(vec![BrokerId(1)]);
-    let config = CreatableTopicConfig::default()
-        .with_name(text("retention.ms"))
-        .with_value(Some(text("1")));
+    let config =
+        CreatableTopicConfig::default().with_name(text("retention.ms")).with_value(Some(text("1")));
     let asked = CreatableTopic::default()
         .with_name(topic())
         .with_assignments(vec![assignment])

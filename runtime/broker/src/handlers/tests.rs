@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use proptest::prelude::*;
@@ -64,6 +65,11 @@ fn the_documentation_names_every_request_and_version() {
     assert_eq!(rows.len(), HANDLERS.len(), "a row for a request that isn't offered");
 }
 
+/// For answers that must come.
+const PATIENT: Duration = Duration::from_secs(30);
+/// For requests that may wait long and rightly.
+const HASTY: Duration = Duration::from_millis(20);
+
 struct Fixture {
     broker: Arc<Broker>,
     runtime: tokio::runtime::Runtime,
@@ -85,13 +91,12 @@ fn session() -> Session {
 }
 
 impl Fixture {
-    /// Err: the connection would close. An answer that waits is given 20 ms.
-    fn feed(&self, frame: Bytes) -> Result<Option<Reply>> {
+    /// Err: the connection would close. None: no answer within that time.
+    fn feed(&self, frame: Bytes, limit: Duration) -> Result<Option<Reply>> {
         let _inside = self.runtime.enter();
         match dispatch(&self.broker, &mut session(), frame)? {
             Answer::Now(reply) => Ok(Some(reply)),
             Answer::Later(answer) => {
-                let limit = std::time::Duration::from_millis(20);
                 let limited = async { tokio::time::timeout(limit, answer).await };
                 self.runtime.block_on(limited).unwrap_or(Ok(None))
             }
@@ -105,7 +110,7 @@ fn every_sample_is_answered_in_its_version() {
     for (handler, version) in versions() {
         let frame = samples::frame(handler.api, version, &samples::body(handler.api, version));
         let name = format!("{:?} of version {version}", handler.api);
-        let mut reply = fixture.feed(frame).expect(&name).expect(&name);
+        let mut reply = fixture.feed(frame, PATIENT).expect(&name).expect(&name);
         assert_eq!(reply.get_i32() as usize, reply.remaining(), "{name}");
         assert_eq!(reply.get_i32(), 7, "{name}: correlation id");
     }
@@ -119,10 +124,10 @@ fn unknown_requests_and_versions_close_the_connection() {
         frame.put_i16(api_code);
         frame.put_i16(version);
         frame.put_bytes(0, 60);
-        fixture.feed(frame.freeze()).unwrap_err();
+        fixture.feed(frame.freeze(), PATIENT).unwrap_err();
     }
     for size in 0..8 {
-        fixture.feed(Bytes::from(vec![0; size])).unwrap_err();
+        fixture.feed(Bytes::from(vec![0; size]), PATIENT).unwrap_err();
     }
 }
 
@@ -135,7 +140,7 @@ fn api_versions_of_the_future_is_answered_in_version_0() {
         frame.put_i16(18);
         frame.put_i16(version);
         frame.put_i32(1);
-        let mut reply = fixture.feed(frame.freeze()).unwrap().unwrap();
+        let mut reply = fixture.feed(frame.freeze(), PATIENT).unwrap().unwrap();
         let expected = b"\0\0\0\x10\0\0\0\x01\0\x23\0\0\0\x01\0\x12\0\0\0\x04";
         assert_eq!(reply.copy_to_bytes(reply.remaining()), expected.as_slice());
     }
@@ -155,7 +160,7 @@ proptest! {
             frame.put_i16(api_code);
             frame.put_i16(version);
             frame.extend_from_slice(&body);
-            let _ = fixture.feed(frame.freeze());
+            let _ = fixture.feed(frame.freeze(), HASTY);
         });
     }
 
@@ -173,7 +178,7 @@ proptest! {
                 let at = 8 + at.index(frame.len() - 8);
                 frame[at] = byte;
             }
-            let _ = fixture.feed(Bytes::from(frame));
+            let _ = fixture.feed(Bytes::from(frame), HASTY);
         });
     }
 }

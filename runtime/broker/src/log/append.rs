@@ -1,20 +1,21 @@
 //! The way in: checks, offsets, one write.
 //!
-//! The checks that need the bytes alone come before the lock; under it stand the producer's sequence, the roll and the
-//! write. Records are not decoded, decompressed or copied: the first bytes of each batch are written from a patch, the rest from
-//! where the request was read to.
+//! The checks that need the bytes alone come before the lock; under it stand the producer's
+//! sequence, the roll and the write. Records are not decoded, decompressed or copied: the first
+//! bytes of each batch are written from a patch, the rest from where the request was read to.
 
 use std::io::IoSlice;
 use std::sync::{Arc, PoisonError};
 
 use super::config::{LogConfig, TimestampType};
 use super::error::{AppendError, LogError};
+use super::flusher::Durability;
 use super::producer_state::{CompletedTransaction, Marker, StoredBatch, Verdict};
 use super::record_batch::{self, HEADER_BYTES, Header, NO_TIMESTAMP, Patch};
 use super::records;
 use super::segment::Segment;
+use super::shared::{Shared, Synced, Writer};
 use super::transaction_index::AbortedTransaction;
-use super::{Durability, Shared, Synced, Writer};
 
 /// The one leader that a log of a single node ever has.
 const LEADER_EPOCH: i32 = 0;
@@ -93,7 +94,8 @@ impl Shared {
         }
     }
 
-    /// One write call for all batches. After a failure the file is cut back and the log takes no more.
+    /// One write call for all batches. After a failure the file is cut back and the log takes no
+    /// more.
     fn write(
         &self,
         writer: &mut Writer,
@@ -165,7 +167,8 @@ impl Shared {
         }
     }
 
-    /// Begins a new segment when the active one is full, too old, or its 31 bits of relative offset would not suffice.
+    /// Begins a new segment when the active one is full, too old, or its 31 bits of relative offset
+    /// would not suffice.
     fn roll_if_due(
         &self,
         writer: &mut Writer,
@@ -196,8 +199,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Seals the active segment and begins the next. Everything of the old one is durable before the new one can hold a
-    /// record, so that after any crash only the last segment can be torn.
+    /// Seals the active segment and begins the next. Everything of the old one is durable before
+    /// the new one can hold a record, so that after any crash only the last segment can be torn.
     pub(super) fn roll(&self, writer: &mut Writer, now_ms: i64) -> Result<(), LogError> {
         self.sync_all(writer)?;
         let next = self.seal_and_create(writer).inspect_err(|error| {

@@ -1,4 +1,5 @@
-//! Builds the record batches that the broker itself writes: group offsets, transaction markers. Not compressed.
+//! Builds the record batches that the broker itself writes: group offsets, transaction markers. Not
+//! compressed.
 
 use bytes::Bytes;
 
@@ -73,7 +74,8 @@ impl BatchBuilder {
         builder.build()
     }
 
-    /// Adds a record without headers. None is Kafka's null; a null value deletes the key in a compacted topic.
+    /// Adds a record without headers. None is Kafka's null; a null value deletes the key in a
+    /// compacted topic.
     pub fn push(&mut self, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
         if self.record_count == 0 {
             self.base_timestamp_ms = timestamp_ms;

@@ -1,4 +1,5 @@
-//! The file `log-checkpoint` of a partition: from where records count, and how far the files are known to be good.
+//! The file `log-checkpoint` of a partition: from where records count, and how far the files are
+//! known to be good.
 //!
 //! Lines of text, replaced in one step ([`crate::disk::Disk`] `write_small`):
 //!
@@ -8,9 +9,10 @@
 //! recovery-point 120 100 4711 9f3a11c0
 //! ```
 //!
-//! The recovery point, absent until the first checkpoint, gives the base offset of the segment that was active, the offset and
-//! the byte position in it up to which all was synced, and one CRC-32C over its `.index`, `.timeindex` and `.txnindex` as they
-//! were written then. Recovery needs not read the log below it; if the checksum differs, it reads the whole segment.
+//! The recovery point, absent until the first checkpoint, gives the base offset of the segment that
+//! was active, the offset and the byte position in it up to which all was synced, and one CRC-32C
+//! over its `.index`, `.timeindex` and `.txnindex` as they were written then. Recovery needs not
+//! read the log below it; if the checksum differs, it reads the whole segment.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -51,7 +53,8 @@ impl Checkpoint {
         directory.join(FILE_NAME)
     }
 
-    /// Reads the file. `Ok(None)`: absent or not readable as a checkpoint, which costs time but no record.
+    /// Reads the file. `Ok(None)`: absent or not readable as a checkpoint, which costs time but no
+    /// record.
     pub(super) fn load(disk: &dyn Disk, directory: &Path) -> io::Result<Option<Checkpoint>> {
         match disk.read_small(&Checkpoint::path(directory), FILE_BYTES_MAX) {
             Ok(bytes) => Ok(bytes

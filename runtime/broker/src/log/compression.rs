@@ -1,5 +1,5 @@
-//! Decompression with a limit, for the few places that look inside a batch. A batch of 1 MiB may claim to hold
-//! gigabytes; nothing here allocates more than [`DECOMPRESSED_BYTES_MAX`].
+//! Decompression with a limit, for the few places that look inside a batch. A batch of 1 MiB may
+//! claim to hold gigabytes; nothing here allocates more than [`DECOMPRESSED_BYTES_MAX`].
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -56,7 +56,8 @@ fn snappy(stored: &[u8]) -> Result<Vec<u8>, Undecodable> {
 fn snappy_block(block: &[u8], plain: &mut Vec<u8>) -> Result<(), Undecodable> {
     let len = snap::raw::decompress_len(block).map_err(|_| Undecodable("snappy length"))?;
     let start = plain.len();
-    // Snappy packs at most about 21 bytes into one, so a claim beyond is a lie (format_description.txt).
+    // Snappy packs at most about 21 bytes into one, so a claim beyond is a lie
+    // (format_description.txt).
     if len > DECOMPRESSED_BYTES_MAX - start || len / 64 > block.len() {
         return Err(Undecodable("more snappy bytes than allowed"));
     }

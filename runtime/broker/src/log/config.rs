@@ -9,7 +9,8 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// Every field stands under Kafka's config of the same meaning. Changes take effect with the next append or retention pass.
+/// Every field stands under Kafka's config of the same meaning. Changes take effect with the next
+/// append or retention pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment that would grow above is rolled. At most `i32::MAX`, as in Kafka.
@@ -60,7 +61,8 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
-    /// The size at which a segment is rolled; positions in an index have 32 bits, and Kafka's an int.
+    /// The size at which a segment is rolled; positions in an index have 32 bits, and Kafka's an
+    /// int.
     pub(super) fn segment_bytes(&self) -> u64 {
         self.segment_bytes_max.clamp(1, i32::MAX as u64)
     }

@@ -13,7 +13,8 @@ use super::record_batch::Malformed;
 pub enum LogError {
     /// The operating system refused. `action` names what was tried: "cannot sync".
     Io { action: &'static str, path: PathBuf, error: Arc<io::Error> },
-    /// An earlier write or sync failed: the log takes no more appends until the broker is started again.
+    /// An earlier write or sync failed: the log takes no more appends until the broker is started
+    /// again.
     StorageFailed(Arc<str>),
     /// Bytes that were durable are no record batch any more.
     Damaged { path: PathBuf, position: u64, why: Malformed },
@@ -157,7 +158,8 @@ impl std::error::Error for AppendError {}
 /// Why a fetch has no records to give.
 #[derive(Clone, Debug)]
 pub enum ReadError {
-    /// Below the log start offset or above the end: the client resets itself by `auto.offset.reset`.
+    /// Below the log start offset or above the end: the client resets itself by
+    /// `auto.offset.reset`.
     OffsetOutOfRange { offset: i64, log_start_offset: i64, log_end_offset: i64 },
     /// The disk, or a closed log.
     Storage(LogError),

@@ -140,3 +140,19 @@ pub(super) fn read_all(log: &Log, from: i64) -> Vec<u8> {
         all.extend_from_slice(&fetched.records);
     }
 }
+
+/// Segments of a few batches, with several index entries each.
+pub(super) fn small() -> LogConfig {
+    LogConfig { segment_bytes_max: 1500, index_interval_bytes: 200, ..LogConfig::default() }
+}
+
+/// A log of `count` batches in small segments, and its bytes.
+pub(super) fn filled(count: usize) -> (Fixture, Vec<u8>) {
+    let fixture = Fixture::with(small());
+    let log = fixture.open();
+    for n in 0..count {
+        fixture.append(&log, n % 4 + 1);
+    }
+    let bytes = read_all(&log, 0);
+    (fixture, bytes)
+}

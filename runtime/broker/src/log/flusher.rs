@@ -1,8 +1,8 @@
 //! Group commit: the threads that sync the logs of a data folder.
 //!
-//! A log that somebody waits for is queued once, however many wait; the sync that follows serves everybody whose
-//! records were written before it began. While one sync runs, the next group gathers. Logs that nobody waits for are
-//! synced after [`FlusherConfig::interval`].
+//! A log that somebody waits for is queued once, however many wait; the sync that follows serves
+//! everybody whose records were written before it began. While one sync runs, the next group
+//! gathers. Logs that nobody waits for are synced after [`FlusherConfig::interval`].
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 /// What "acknowledged" means for acks=all, and what a consumer may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Synced to the medium: a power cut takes back nothing that was acknowledged with acks=all, and nothing that any
-    /// consumer has seen.
+    /// Synced to the medium: a power cut takes back nothing that was acknowledged with acks=all,
+    /// and nothing that any consumer has seen.
     Fsync,
-    /// In the page cache, as Kafka's own default: a crash of the process loses nothing, a power cut may lose
-    /// the last seconds.
+    /// In the page cache, as Kafka's own default: a crash of the process loses nothing, a power cut
+    /// may lose the last seconds.
     PageCache,
 }
 
@@ -26,10 +26,12 @@ pub enum Durability {
 pub struct FlusherConfig {
     /// See [`Durability`].
     pub durability: Durability,
-    /// Threads that sync, each one log at a time. Syncs of several files at once share the work of the journal.
+    /// Threads that sync, each one log at a time. Syncs of several files at once share the work of
+    /// the journal.
     pub threads: usize,
-    /// How long written records wait for a sync that nobody asked for. Used with [`Durability::Fsync`]: it is also the
-    /// time after which records written with acks=0 or 1 become visible.
+    /// How long written records wait for a sync that nobody asked for. Used with
+    /// [`Durability::Fsync`]: it is also the time after which records written with acks=0 or 1
+    /// become visible.
     pub interval: Duration,
     /// More unsynced bytes than this in one log start a sync at once, so that none takes long.
     pub unsynced_bytes_max: u64,
@@ -102,7 +104,8 @@ pub struct FlusherHandle {
 }
 
 impl FlusherHandle {
-    /// A flusher without threads: whoever waits does the sync. For tools and for tests that replay the same steps.
+    /// A flusher without threads: whoever waits does the sync. For tools and for tests that replay
+    /// the same steps.
     pub fn inline(durability: Durability) -> FlusherHandle {
         FlusherHandle {
             config: FlusherConfig { threads: 0, ..FlusherConfig::new(durability) },

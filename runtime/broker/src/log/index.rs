@@ -5,9 +5,10 @@
 //! .timeindex 12 bytes an entry:  largest time so far, ms  i64 | last offset of its batch - base offset  u32
 //! ```
 //!
-//! About one entry per `index.interval.bytes` of log. Both columns of `.index` and the times of `.timeindex` rise strictly.
-//! The indexes of the active segment are in memory and reach the file at a checkpoint, a roll and a close; those of
-//! sealed segments are read from the file where a search needs them, so that memory does not grow with the log.
+//! About one entry per `index.interval.bytes` of log. Both columns of `.index` and the times of
+//! `.timeindex` rise strictly. The indexes of the active segment are in memory and reach the file
+//! at a checkpoint, a roll and a close; those of sealed segments are read from the file where a
+//! search needs them, so that memory does not grow with the log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -138,7 +139,8 @@ impl<E: IndexEntry> Index<E> {
         }
     }
 
-    /// The last entry for which `below` holds; `below` must hold for a front part of the entries and no other.
+    /// The last entry for which `below` holds; `below` must hold for a front part of the entries
+    /// and no other.
     pub(super) fn floor(&self, below: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
         let (mut low, mut high) = (0, self.len());
         let mut found = None;
@@ -174,7 +176,8 @@ impl<E: IndexEntry> Index<E> {
     }
 }
 
-/// Decodes the bytes of an index file. None: not a whole number of entries, or entries that don't rise.
+/// Decodes the bytes of an index file. None: not a whole number of entries, or entries that don't
+/// rise.
 pub(super) fn decode_all<E: IndexEntry>(bytes: &[u8]) -> Option<Vec<E>> {
     if !bytes.len().is_multiple_of(E::BYTES) {
         return None;

@@ -1,11 +1,12 @@
-//! Offsets by time (ListOffsets): the time index leads near the place, the headers to the batch, and that one batch
-//! is decoded to find the record.
+//! Offsets by time (ListOffsets): the time index leads near the place, the headers to the batch,
+//! and that one batch is decoded to find the record.
 
 use super::error::LogError;
 use super::record_batch::Header;
+use super::records;
 use super::scan::{Scan, Step};
 use super::segment::Segment;
-use super::{Shared, records};
+use super::shared::Shared;
 
 /// Read at once while walking from an index entry to the batch.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -57,7 +58,8 @@ impl Shared {
 }
 
 impl Segment {
-    /// Walks from `position` over the batches that reach up to `from` or beyond; the first answer of `look` ends it.
+    /// Walks from `position` over the batches that reach up to `from` or beyond; the first answer
+    /// of `look` ends it.
     fn first_record(
         &self,
         position: u64,
@@ -85,8 +87,9 @@ impl Segment {
     }
 }
 
-/// The first record of a batch with a time at or after `timestamp_ms` and an offset of `from` or above. A batch that
-/// cannot be decoded (it was stored as it came) answers with its beginning, so that nothing is passed over.
+/// The first record of a batch with a time at or after `timestamp_ms` and an offset of `from` or
+/// above. A batch that cannot be decoded (it was stored as it came) answers with its beginning, so
+/// that nothing is passed over.
 fn first_at_or_after(
     header: &Header,
     batch: &[u8],

@@ -1,8 +1,9 @@
-//! The file `<offset>.snapshot`: the producers of a partition as they were before that offset, so that recovery need
-//! not read the log from its beginning.
+//! The file `<offset>.snapshot`: the producers of a partition as they were before that offset, so
+//! that recovery need not read the log from its beginning.
 //!
-//! Kafka's own format (ProducerStateManager, version 1) followed by what Kafka doesn't keep. Its reader stops after
-//! the array and checksums to the end of the file, so it takes ours as its own. All numbers are big endian.
+//! Kafka's own format (ProducerStateManager, version 1) followed by what Kafka doesn't keep. Its
+//! reader stops after the array and checksums to the end of the file, so it takes ours as its own.
+//! All numbers are big endian.
 //!
 //! ```text
 //! version i16 = 1 | crc u32, CRC-32C of all that follows | count i32 | count times:

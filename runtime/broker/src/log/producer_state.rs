@@ -1,9 +1,11 @@
-//! What a partition knows of its idempotent and transactional producers (KIP-98): which batches came last, so that a
-//! retry is not stored twice and a gap is refused, and which transactions are open.
+//! What a partition knows of its idempotent and transactional producers (KIP-98): which batches
+//! came last, so that a retry is not stored twice and a gap is refused, and which transactions are
+//! open.
 //!
-//! Pure state: a decoded header goes in, a verdict comes out. The rules are those of Kafka's ProducerAppendInfo and
-//! ProducerStateManager. One difference: the time of a producer's last batch is the broker's, not the records', so that a
-//! producer that replays old records is not forgotten between two batches.
+//! Pure state: a decoded header goes in, a verdict comes out. The rules are those of Kafka's
+//! ProducerAppendInfo and ProducerStateManager. One difference: the time of a producer's last batch
+//! is the broker's, not the records', so that a producer that replays old records is not forgotten
+//! between two batches.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -113,7 +115,8 @@ impl Producers {
         Ok(Verdict::New)
     }
 
-    /// Judges a marker of the transaction coordinator: neither producer nor coordinator may be of the past.
+    /// Judges a marker of the transaction coordinator: neither producer nor coordinator may be of
+    /// the past.
     pub(super) fn check_marker(&self, header: &Header, marker: &Marker) -> Result<(), AppendError> {
         let Some(producer) = self.by_id.get(&header.producer_id) else { return Ok(()) };
         check_epoch(producer, header)?;
@@ -232,7 +235,8 @@ fn check_epoch(producer: &Producer, header: &Header) -> Result<(), AppendError> 
     Ok(())
 }
 
-/// A new epoch begins at 0; else the sequence goes on where the last batch ended, 0 following `i32::MAX`.
+/// A new epoch begins at 0; else the sequence goes on where the last batch ended, 0 following
+/// `i32::MAX`.
 fn check_sequence(producer: &Producer, header: &Header) -> Result<(), AppendError> {
     let expected = if producer.epoch != header.producer_epoch {
         0

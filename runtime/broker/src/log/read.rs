@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
+use super::Log;
 use super::error::{LogError, ReadError};
 use super::record_batch::{HEADER_BYTES, Header};
 use super::segment::Segment;
+use super::shared::Shared;
 use super::transaction_index::AbortedTransaction;
-use super::{Log, Shared};
 
 /// Read in front of the wanted batch at once: what lies between two index entries, and a header.
 const LOOKUP_BYTES: usize = 8 * 1024;
@@ -18,7 +19,8 @@ const READ_BYTES_MAX: usize = 64 << 20;
 pub enum Isolation {
     /// All below the high watermark.
     ReadUncommitted,
-    /// All below the last stable offset; the client leaves out the aborted transactions of [`Fetched::aborted`].
+    /// All below the last stable offset; the client leaves out the aborted transactions of
+    /// [`Fetched::aborted`].
     ReadCommitted,
 }
 
@@ -30,7 +32,8 @@ pub struct Fetched {
     pub high_watermark: i64,
     pub last_stable_offset: i64,
     pub log_start_offset: i64,
-    /// Producer id and first offset of the aborted transactions that overlap `records`; only for read_committed.
+    /// Producer id and first offset of the aborted transactions that overlap `records`; only for
+    /// read_committed.
     pub aborted: Vec<(i64, i64)>,
 }
 
@@ -90,7 +93,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The batches from the one that holds `offset`, or from the next one if compaction has removed it.
+    /// The batches from the one that holds `offset`, or from the next one if compaction has removed
+    /// it.
     fn find(
         &self,
         offset: i64,
@@ -113,7 +117,8 @@ impl Shared {
         Ok(None)
     }
 
-    /// The aborted transactions with records in `from..to`, as Kafka collects them: each once, in the order of the markers.
+    /// The aborted transactions with records in `from..to`, as Kafka collects them: each once, in
+    /// the order of the markers.
     fn aborted(&self, from: i64, to: i64) -> Vec<(i64, i64)> {
         let segments = self.segments();
         let behind = segments.partition_point(|segment| segment.base_offset <= from);
@@ -240,8 +245,8 @@ impl Segment {
     }
 }
 
-/// Length of the whole batches at the front of `buffer` that lie below `limit`, at most `max_bytes`, and the offset behind
-/// them.
+/// Length of the whole batches at the front of `buffer` that lie below `limit`, at most
+/// `max_bytes`, and the offset behind them.
 fn whole_batches(buffer: &[u8], limit: i64, max_bytes: usize) -> (usize, i64) {
     let (mut len, mut next_offset) = (0, 0);
     while let Ok(header) = Header::parse(&buffer[len..]) {

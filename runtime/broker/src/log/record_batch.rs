@@ -17,8 +17,8 @@
 //!      61  records
 //! ```
 //!
-//! All numbers are big endian. Responsible for reading, checking and patching headers; the records themselves are
-//! in [`super::records`].
+//! All numbers are big endian. Responsible for reading, checking and patching headers; the records
+//! themselves are in [`super::records`].
 
 use super::error::AppendError;
 
@@ -26,7 +26,8 @@ use super::error::AppendError;
 pub const HEADER_BYTES: usize = 61;
 /// Bytes in front of what `batchLength` counts.
 pub const LENGTH_PREFIX_BYTES: usize = 12;
-/// The first bytes of a batch, which the broker rewrites: baseOffset, batchLength, partitionLeaderEpoch.
+/// The first bytes of a batch, which the broker rewrites: baseOffset, batchLength,
+/// partitionLeaderEpoch.
 pub(super) const PATCHED_BYTES: usize = 16;
 /// Where the checksummed part begins.
 const CRC_FROM: usize = 21;
@@ -57,7 +58,8 @@ pub enum Codec {
     Zstd,
 }
 
-/// Why bytes are not a record batch. Found on the wire it is the client's mistake, on disk damage or a torn write.
+/// Why bytes are not a record batch. Found on the wire it is the client's mistake, on disk damage
+/// or a torn write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// Fewer bytes than a header or than `batchLength` says.
@@ -114,8 +116,9 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the first [`HEADER_BYTES`] of `bytes`. Checks that they can be a header of format 2 with a possible length
-    /// and possible offsets; neither the checksum nor whether the records are there.
+    /// Reads the first [`HEADER_BYTES`] of `bytes`. Checks that they can be a header of format 2
+    /// with a possible length and possible offsets; neither the checksum nor whether the records
+    /// are there.
     pub fn parse(bytes: &[u8]) -> Result<Header, Malformed> {
         let Some(fixed) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(Malformed::Short { have: bytes.len(), need: HEADER_BYTES });
@@ -153,8 +156,8 @@ impl Header {
         Ok(header)
     }
 
-    /// Reads the first batch of `bytes` and checks its length and checksum. Returns the header; the batch is
-    /// `bytes[..header.size_bytes]`. The count is not checked: compaction leaves gaps.
+    /// Reads the first batch of `bytes` and checks its length and checksum. Returns the header; the
+    /// batch is `bytes[..header.size_bytes]`. The count is not checked: compaction leaves gaps.
     pub fn parse_whole(bytes: &[u8]) -> Result<Header, Malformed> {
         let header = Header::parse(bytes)?;
         let Some(batch) = bytes.get(..header.size_bytes) else {
@@ -236,7 +239,8 @@ impl Patch {
         Patch { bytes, len: PATCHED_BYTES }
     }
 
-    /// The same, and the broker's time for every record, which means a new checksum over the whole `batch`.
+    /// The same, and the broker's time for every record, which means a new checksum over the whole
+    /// `batch`.
     pub(super) fn append_time(mut self, batch: &[u8], now_ms: i64) -> Patch {
         let attributes = i16_at(&self.bytes, 21) | TIMESTAMP_TYPE_BIT;
         self.bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
@@ -259,8 +263,9 @@ impl Patch {
     }
 }
 
-/// Splits `records` into batches and checks each as Kafka checks a client's (UnifiedLog.analyzeAndValidateRecords):
-/// lengths, format, checksum, count. An empty input has no batch and is refused.
+/// Splits `records` into batches and checks each as Kafka checks a client's
+/// (UnifiedLog.analyzeAndValidateRecords): lengths, format, checksum, count. An empty input has no
+/// batch and is refused.
 pub(super) fn split(records: &[u8], size_max: u32) -> Result<Vec<Header>, AppendError> {
     let mut headers = Vec::with_capacity(1);
     let mut rest = records;

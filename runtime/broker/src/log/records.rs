@@ -1,5 +1,5 @@
-//! The records inside a record batch. Only what has to look inside uses this: look-ups by time, markers, topics that
-//! are compacted. The way in and the way out of ordinary records does not.
+//! The records inside a record batch. Only what has to look inside uses this: look-ups by time,
+//! markers, topics that are compacted. The way in and the way out of ordinary records does not.
 //!
 //! ```text
 //! a record: length varint | attributes i8 | timestampDelta varlong | offsetDelta varint
@@ -36,7 +36,8 @@ impl std::fmt::Display for Undecodable {
     }
 }
 
-/// The records of `batch`, decompressed where needed; at most [`compression::DECOMPRESSED_BYTES_MAX`].
+/// The records of `batch`, decompressed where needed; at most
+/// [`compression::DECOMPRESSED_BYTES_MAX`].
 pub fn payload<'a>(header: &Header, batch: &'a [u8]) -> Result<Cow<'a, [u8]>, Undecodable> {
     let stored = batch.get(HEADER_BYTES..header.size_bytes).ok_or(Undecodable("cut off"))?;
     let codec = header.codec().map_err(|_| Undecodable("unknown compression"))?;

@@ -1,16 +1,18 @@
-//! Opening a log: what lies in the folder becomes a log again, whatever the last process left behind.
+//! Opening a log: what lies in the folder becomes a log again, whatever the last process left
+//! behind.
 //!
 //! 1. Unfinished and orphaned files go; segments below the log start offset go.
-//! 2. Sealed segments are complete (a roll syncs them). Their indexes are checked, and made again from the records if they
-//!    are missing or bad. Damage found in doing so is reported; nothing is cut out of the middle of a log.
-//! 3. The last segment is read from the recovery point on, every checksum checked. It ends at the first batch that is
-//!    torn, damaged or out of place; the file is cut there. If whole batches lie behind that place it is no torn write but
-//!    damage: the bytes are kept beside the log in `<base offset>.damaged-<position>`.
+//! 2. Sealed segments are complete (a roll syncs them). Their indexes are checked, and made again
+//!    from the records if they are missing or bad. Damage found in doing so is reported; nothing is
+//!    cut out of the middle of a log.
+//! 3. The last segment is read from the recovery point on, every checksum checked. It ends at the
+//!    first batch that is torn, damaged or out of place; the file is cut there. If whole batches
+//!    lie behind that place it is no torn write but damage: the bytes are kept beside the log in
+//!    `<base offset>.damaged-<position>`.
 //! 4. Producers come from the newest snapshot that holds, and the batches after it.
 //!
 //! What was done stands in [`Recovery`]; nothing is repaired in silence.
 
-use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,79 +26,17 @@ use super::error::LogError;
 use super::index::{self, Index, IndexEntry, OffsetEntry, TimeEntry};
 use super::producer_state::{CompletedTransaction, Producers};
 use super::record_batch::{Header, Malformed};
-use super::scan::{Scan, Step};
+use super::repair::{Recovery, Repair};
+use super::scan::{LOOK_BYTES, Scan, Step};
 use super::segment::{
     self, Indexes, LOG, OFFSET_INDEX, Segment, TIME_INDEX, TRANSACTION_INDEX, file_path,
 };
+use super::soundness::{ends_fit, has_batch_behind, next_offset_at};
 use super::transaction_index::{self, AbortedTransaction, Loaded};
 use super::{append, producer_snapshot, records};
 
-/// Behind a bad batch the next whole one is looked for within this distance.
-const RESYNC_BYTES_MAX: usize = 16 << 20;
-/// Read at once where only a batch or two are looked at.
-const LOOK_BYTES: usize = 8 << 10;
 /// Bytes copied at once when damaged ones are put aside.
 const COPY_BYTES: usize = 1 << 20;
-
-/// One thing that was not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Repair {
-    /// The end of the last segment was no whole batch: an append that was cut short. Nothing synced is lost.
-    TornTail { path: PathBuf, position: u64, bytes_dropped: u64, why: Malformed },
-    /// A batch of the last segment is damaged and whole ones lie behind it. All from `position` on was put aside.
-    TailPutAside { path: PathBuf, position: u64, bytes: u64, aside: PathBuf, why: Malformed },
-    /// A batch of an older segment is damaged. It stays where it is.
-    Damaged { path: PathBuf, position: u64, why: Malformed },
-    /// An index was missing, or did not fit its log, and was made again.
-    IndexRebuilt { path: PathBuf },
-    /// A snapshot of the producers was damaged; an older one and the records took its place.
-    SnapshotIgnored { path: PathBuf },
-    /// The checkpoint was damaged: all of the last segment was read, and records deleted by DeleteRecords may show again.
-    CheckpointIgnored { path: PathBuf },
-    /// An unfinished or orphaned file was removed.
-    Removed { path: PathBuf },
-}
-
-impl fmt::Display for Repair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Repair::TornTail { path, position, bytes_dropped, why } => write!(
-                f,
-                "`{}`: cut an unfinished append of {bytes_dropped} bytes at byte {position} ({why})",
-                path.display()
-            ),
-            Repair::TailPutAside { path, position, bytes, aside, why } => write!(
-                f,
-                "`{}`: damaged at byte {position} ({why}); {bytes} bytes from there on were put aside \
-                 as `{}`",
-                path.display(),
-                aside.display()
-            ),
-            Repair::Damaged { path, position, why } => {
-                write!(f, "`{}`: damaged at byte {position} ({why}), left as it is", path.display())
-            }
-            Repair::IndexRebuilt { path } => write!(f, "`{}`: index made again", path.display()),
-            Repair::SnapshotIgnored { path } => {
-                write!(f, "`{}`: damaged, producers taken from the records", path.display())
-            }
-            Repair::CheckpointIgnored { path } => write!(
-                f,
-                "`{}`: damaged, the last segment was read whole; the log starts at its first segment",
-                path.display()
-            ),
-            Repair::Removed { path } => write!(f, "`{}`: left over, removed", path.display()),
-        }
-    }
-}
-
-/// What opening a log took.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Empty when everything was in order.
-    pub repairs: Vec<Repair>,
-    /// Bytes of records that were read and checked, besides a look at the ends of the segments.
-    pub bytes_scanned: u64,
-}
 
 /// A log in parts.
 pub(super) struct Opened {
@@ -359,8 +299,8 @@ impl Opener<'_> {
         Ok(has_markers)
     }
 
-    /// The index of a sealed segment and its last entry; None when the file is missing or bad. After a clean stop only
-    /// its length and its end are looked at.
+    /// The index of a sealed segment and its last entry; None when the file is missing or bad.
+    /// After a clean stop only its length and its end are looked at.
     fn sealed_index<E: IndexEntry>(
         &self,
         base: i64,
@@ -401,8 +341,8 @@ impl Opener<'_> {
         })
     }
 
-    /// The last segment, and the position and offset from which it must be read: the recovery point if the files are
-    /// those that it speaks of, else the beginning.
+    /// The last segment, and the position and offset from which it must be read: the recovery point
+    /// if the files are those that it speaks of, else the beginning.
     fn open_last(
         &mut self,
         base: i64,
@@ -551,7 +491,8 @@ impl Opener<'_> {
         }
     }
 
-    /// Reads the last segment from the recovery point on, indexing and replaying, and cuts it where it stops being a log.
+    /// Reads the last segment from the recovery point on, indexing and replaying, and cuts it where
+    /// it stops being a log.
     fn scan_last(
         &mut self,
         active: &Segment,
@@ -567,7 +508,8 @@ impl Opener<'_> {
             match scan.next().map_err(|e| LogError::io("cannot read", active.path(), e))? {
                 Step::Batch { position, header, bytes } => {
                     if header.base_offset != replay.offset {
-                        // The offset is not covered by the checksum; it must follow from the one before.
+                        // The offset is not covered by the checksum; it must follow from the one
+                        // before.
                         bad = Some(Malformed::Offset(header.base_offset));
                         break;
                     }
@@ -656,7 +598,8 @@ impl Opener<'_> {
 }
 
 impl Replay {
-    /// Takes note of a stored batch. The time of the producer is now: it may well come back after our restart.
+    /// Takes note of a stored batch. The time of the producer is now: it may well come back after
+    /// our restart.
     fn apply(
         &mut self,
         header: &Header,
@@ -671,70 +614,4 @@ impl Replay {
         let marker = records::marker(header, batch).ok().flatten()?;
         self.producers.apply_marker(header, &marker, now_ms)
     }
-}
-
-/// The offset behind the batches from `position` to exactly `end`; None when these are not whole batches.
-fn next_offset_at(file: &dyn DiskFile, position: u64, end: u64) -> io::Result<Option<i64>> {
-    let mut next_offset = None;
-    let mut scan = Scan::new(file, position, end, Some(LOOK_BYTES));
-    loop {
-        match scan.next()? {
-            Step::Batch { header, .. } => next_offset = Some(header.next_offset()),
-            Step::Bad { .. } => return Ok(None),
-            Step::End => return Ok(next_offset),
-        }
-    }
-}
-
-/// True if the last entries of both indexes speak of batches that are there. A wrong largest time would make retention
-/// delete records that are young.
-fn ends_fit(
-    segment: &Segment,
-    last: Option<OffsetEntry>,
-    largest: Option<TimeEntry>,
-) -> Result<bool, LogError> {
-    let batch_at = |position: u64, wanted: Option<i64>| {
-        let mut scan = Scan::new(segment.file(), position, segment.size_bytes(), Some(LOOK_BYTES));
-        loop {
-            match scan.next().map_err(|e| LogError::io("cannot read", segment.path(), e))? {
-                Step::Batch { header, .. } if wanted.is_none_or(|w| header.last_offset() >= w) => {
-                    return Ok::<_, LogError>(Some(header));
-                }
-                Step::Batch { .. } => {}
-                Step::Bad { .. } | Step::End => return Ok(None),
-            }
-        }
-    };
-    if let Some(entry) = last {
-        let expected = segment.base_offset + i64::from(entry.relative_offset);
-        let found = batch_at(u64::from(entry.position), None)?;
-        if found.is_none_or(|header| header.last_offset() != expected) {
-            return Ok(false);
-        }
-    }
-    let Some(largest) = largest else {
-        // No record has a time, then.
-        let first = batch_at(0, None)?;
-        return Ok(first.is_none_or(|header| header.max_timestamp_ms < 0));
-    };
-    let expected = segment.base_offset + i64::from(largest.relative_offset);
-    let found = batch_at(segment.floor_position(expected)?, Some(expected))?;
-    Ok(found.is_some_and(|header| {
-        (header.last_offset(), header.max_timestamp_ms) == (expected, largest.timestamp_ms)
-    }))
-}
-
-/// True if a whole batch of this log lies somewhere behind the bad one at `from`: then it is not the end that was torn.
-fn has_batch_behind(file: &dyn DiskFile, from: u64, to: u64, next_offset: i64) -> io::Result<bool> {
-    let len = (to - from).min(RESYNC_BYTES_MAX as u64) as usize;
-    let mut buffer = Vec::new();
-    file.read_at(from, len, &mut buffer)?;
-    let is_batch = |at: &usize| {
-        Header::parse(&buffer[*at..]).is_ok_and(|header| {
-            header.base_offset > next_offset
-                && header.base_offset - next_offset <= i64::from(i32::MAX)
-                && Header::parse_whole(&buffer[*at..]).is_ok()
-        })
-    };
-    Ok((1..buffer.len()).any(|at| is_batch(&at)))
 }

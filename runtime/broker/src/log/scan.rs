@@ -1,4 +1,5 @@
-//! Walks over the batches of a segment from a place on, checking each: recovery, rebuilding of indexes, look-ups by time.
+//! Walks over the batches of a segment from a place on, checking each: recovery, rebuilding of
+//! indexes, look-ups by time.
 
 use std::io;
 
@@ -8,6 +9,9 @@ use super::record_batch::{HEADER_BYTES, Header, Malformed};
 
 /// Bytes read at once. A larger batch is read whole, which is bounded by the file's size.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// Read at once where only a batch or two are looked at.
+pub(super) const LOOK_BYTES: usize = 8 << 10;
 
 /// A walk over `file` up to `end`.
 pub(super) struct Scan<'a> {

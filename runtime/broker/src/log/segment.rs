@@ -1,7 +1,8 @@
 //! One segment: a `.log` file of record batches one behind the other, and its indexes.
 //!
-//! The writer alone changes a segment, under the log's lock. Readers need no lock against it: they read positions below
-//! the published size, which never change, and take the index lock only to look up a place.
+//! The writer alone changes a segment, under the log's lock. Readers need no lock against it: they
+//! read positions below the published size, which never change, and take the index lock only to
+//! look up a place.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -74,7 +75,8 @@ impl Default for Indexes {
 }
 
 impl Indexes {
-    /// Takes note of a batch at `position`. The entries are those that Kafka's LogSegment.append makes.
+    /// Takes note of a batch at `position`. The entries are those that Kafka's LogSegment.append
+    /// makes.
     pub(super) fn note(
         &mut self,
         base_offset: i64,
@@ -98,7 +100,8 @@ impl Indexes {
         self.bytes_since_entry += header.size_bytes as u64;
     }
 
-    /// Puts the largest time into the time index unless it is there; Kafka does so when a segment is rolled or closed.
+    /// Puts the largest time into the time index unless it is there; Kafka does so when a segment
+    /// is rolled or closed.
     pub(super) fn push_largest(&mut self) {
         let Some(largest) = self.largest else { return };
         let last = match &self.times {
@@ -172,8 +175,8 @@ impl Segment {
         self.indexes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes batches at the end, in one call, and publishes them. After an error the size is as before and the file
-    /// may hold a part.
+    /// Writes batches at the end, in one call, and publishes them. After an error the size is as
+    /// before and the file may hold a part.
     pub(super) fn append(
         &self,
         slices: &mut [IoSlice<'_>],
@@ -233,8 +236,8 @@ impl Segment {
         Some((largest.timestamp_ms, self.base_offset + i64::from(largest.relative_offset)))
     }
 
-    /// Writes the index files, beside the log. `sync` makes their contents durable, the names are the folder's matter.
-    /// Returns the checksum of the contents.
+    /// Writes the index files, beside the log. `sync` makes their contents durable, the names are
+    /// the folder's matter. Returns the checksum of the contents.
     pub(super) fn write_indexes(
         &self,
         disk: &dyn Disk,

@@ -1,4 +1,5 @@
-//! The aborted transactions of a segment, in Kafka's `.txnindex` format: what read_committed consumers leave out.
+//! The aborted transactions of a segment, in Kafka's `.txnindex` format: what read_committed
+//! consumers leave out.
 //!
 //! ```text
 //! 34 bytes an entry, big endian, in the order of the abort markers:

@@ -1,17 +1,18 @@
 //! `gristmill demo`: the main job on one machine. Orders go into a topic while two pipelines run; then it shows what came out.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use arrow_cast::pretty::pretty_format_batches;
-use gristmill_connectors::{admin, delta_table};
+use gristmill_connectors::delta_table;
 use gristmill_host::{Host, HostConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{produce, run};
 use crate::local::{LocalBroker, LocalFlags};
 use crate::pipelines;
+use crate::table;
 use crate::user_error::UserError;
 
 /// The pipelines of the demo, as they stand in `pipelines/`.
@@ -26,7 +27,7 @@ const ROWS_SHOWN: usize = 5;
 /// The demo gives up when nothing has moved for this long.
 const STALL_MAX: Duration = Duration::from_secs(60);
 
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct DemoFlags {
     /// How many orders to generate, or a JSON-lines file of orders (.gz is unpacked)
     #[arg(long, default_value = "100000", value_name = "N|FILE")]
@@ -46,7 +47,8 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let orders = produce::Orders::parse(&flags.orders)?;
     let files = lay_out(&flags.data_dir)?;
     let data_dir = flags.data_dir.clone();
-    let host = Host::new(HostConfig { cache_dir: Some(data_dir.join("cache")) })?;
+    let host =
+        Host::new(HostConfig { cache_dir: Some(data_dir.join("cache")), ..HostConfig::default() })?;
     let plans = pipelines::plan(&host, &files)?;
     let local = LocalFlags { data_dir: Some(data_dir.clone()), listen: flags.listen };
     let broker = LocalBroker::start(&local).await?;
@@ -67,15 +69,21 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
 
     let rate = |count: u64, time: Duration| count as f64 / time.as_secs_f64().max(1e-9);
     println!("orders     {produced} into topic `orders` at {:.0}/s", rate(produced, produce_time));
-    println!("pipelines  {produced} orders through both at {:.0}/s, end to end", rate(produced, total_time));
+    println!(
+        "pipelines  {produced} orders through both at {:.0}/s, end to end",
+        rate(produced, total_time)
+    );
     for snapshot in &snapshots {
         for sink in &snapshot.sinks {
             let (pipeline, name) = (&snapshot.pipeline, &sink.name);
-            println!("           `{pipeline}` → `{name}`: {} rows, {} commits", sink.rows_committed, sink.commits);
+            println!(
+                "           `{pipeline}` → `{name}`: {} rows, {} commits",
+                sink.rows_committed, sink.commits
+            );
         }
     }
     show_table(&data_dir.join("lake/orders")).await?;
-    let chicago = admin::topic_records(&bootstrap, "orders-chicago").await?;
+    let chicago = broker.topic_records("orders-chicago");
     println!("\ntopic `orders-chicago` holds {chicago} orders");
     broker.shutdown().await?;
     where_next(&data_dir);
@@ -93,14 +101,19 @@ fn lay_out(folder: &Path) -> Result<Vec<PathBuf>> {
                 folder.display()
             )));
         }
-        std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty `{}`", folder.display()))?;
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot empty `{}`", folder.display()))?;
     }
-    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(folder.join(MARK), ""));
-    written.map_err(|error| UserError::new(format!("cannot make folder `{}`: {error}", folder.display())))?;
+    let written =
+        std::fs::create_dir_all(folder).and_then(|()| std::fs::write(folder.join(MARK), ""));
+    written.map_err(|error| {
+        UserError::new(format!("cannot make folder `{}`: {error}", folder.display()))
+    })?;
     let mut files = Vec::new();
     for (name, text) in PIPELINES {
         let file = folder.join(name);
-        std::fs::write(&file, text).with_context(|| format!("cannot write `{}`", file.display()))?;
+        std::fs::write(&file, text)
+            .with_context(|| format!("cannot write `{}`", file.display()))?;
         files.push(file);
     }
     Ok(files)
@@ -111,7 +124,8 @@ async fn wait_for(running: &run::Running, orders: u64) -> Result<()> {
     let mut last = (0, Instant::now());
     loop {
         run::ensure_running(running)?;
-        let read: Vec<u64> = running.statuses.iter().map(|status| status.snapshot().records).collect();
+        let read: Vec<u64> =
+            running.statuses.iter().map(|status| status.snapshot().records).collect();
         if read.iter().all(|records| *records >= orders) {
             return Ok(());
         }
@@ -128,10 +142,12 @@ async fn wait_for(running: &run::Running, orders: u64) -> Result<()> {
 
 async fn show_table(folder: &Path) -> Result<()> {
     let table = folder.display().to_string();
-    let described = delta_table::describe(&table).await?;
-    println!("\nDelta table {table}: {} rows, version {}, {} files", described.rows, described.version, described.files);
-    let rows = delta_table::first_rows(&table, ROWS_SHOWN).await?;
-    println!("{}", pretty_format_batches(&rows)?);
+    let local = BTreeMap::new();
+    let described = delta_table::describe(&table, &local).await?;
+    let (count, version, files) = (described.rows.unwrap_or(0), described.version, described.files);
+    println!("\nDelta table {table}: {count} rows, version {version}, {files} files");
+    let rows = delta_table::first_rows(&table, &local, ROWS_SHOWN).await?;
+    println!("\n{}", table::of_record_batches(&rows)?.render());
     Ok(())
 }
 

@@ -3,24 +3,29 @@
 
 use std::io::{IsTerminal, stdin};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use gristmill_connectors::Cluster;
+use gristmill_connectors::admin::RecordProducer;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Cluster;
 use crate::flags::BootstrapFlags;
 use crate::local::stop_signal;
 use crate::output::Output;
 use crate::records::{KeyRule, Record, Records};
-use crate::sender::Sender;
 use crate::user_error::UserError;
 
-/// Records that are read ahead of the sender.
-const READ_AHEAD_RECORDS: usize = 4_096;
+/// How often the progress bar is moved.
+const BAR_EVERY_RECORDS: u64 = 256;
+
+/// How often a slow rate looks whether it is to stop.
+const RATE_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// The field that orders are keyed by.
 const ORDER_KEY: &str = "customer_id";
@@ -166,7 +171,7 @@ impl Sent {
     }
 }
 
-/// Sends everything, or what came before Ctrl-C; returns when the broker has acknowledged it.
+/// Sends everything, or what came before Ctrl-C; returns when the cluster has acknowledged it.
 async fn send(
     bootstrap: &str,
     topic: &str,
@@ -174,62 +179,85 @@ async fn send(
     rate: Option<u64>,
     bar: &ProgressBar,
 ) -> Result<Sent> {
-    Cluster::connect(bootstrap)?.topic(topic)?;
-    let sender = Sender::new(bootstrap, topic)?;
-    let bar_counts_records = matches!(records, Records::Generated { .. });
-    let mut records = read_ahead(records)?;
+    let producer = RecordProducer::open(&Cluster::new(bootstrap), topic).await;
+    let producer = Arc::new(producer.map_err(UserError::from_error)?);
     let began = Instant::now();
-    let stop = stop_signal();
-    tokio::pin!(stop);
-    let mut count = 0;
-    let result = loop {
-        let next = tokio::select! {
-            biased;
-            next = records.recv() => next,
-            () = &mut stop => break Ok(()),
-        };
-        let record = match next {
-            None => break Ok(()),
-            Some(Err(error)) => break Err(error),
-            Some(Ok(record)) => record,
-        };
-        if let Some(rate) = rate {
-            tokio::time::sleep_until(began + due(count, rate)).await;
-        }
-        if let Err(error) = sender.send(&record).await {
-            break Err(error);
-        }
-        count += 1;
-        if bar_counts_records && count % 256 == 0 {
-            bar.set_position(sender.arrived());
-        }
+    let (sent, stop) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+    let pump = Pump {
+        bar: matches!(records, Records::Generated { .. }).then(|| bar.clone()),
+        records,
+        producer: producer.clone(),
+        rate,
+        began,
+        sent: sent.clone(),
+        stop: stop.clone(),
     };
-    let arrived = sender.finish();
+    let result = tokio::select! {
+        result = pump.start()? => result.context("the thread that sends has panicked")?,
+        () = stop_signal() => Ok(()),
+    };
+    stop.cancel();
+    let flushed = producer.flush().await;
     bar.finish_and_clear();
-    let arrived = arrived?;
-    result.with_context(|| format!("stopped after {arrived} records"))?;
-    Ok(Sent { records: arrived, time: began.elapsed() })
+    let records = sent.load(Ordering::Relaxed);
+    flushed.and(result).with_context(|| format!("stopped after {records} records"))?;
+    Ok(Sent { records, time: began.elapsed() })
 }
 
-/// When the record after `count` others may leave.
-fn due(count: u64, rate: u64) -> Duration {
-    Duration::from_secs_f64(count as f64 / rate as f64)
+/// Reads and sends on a thread of its own: reading waits for the input (a terminal), sending waits
+/// for room.
+struct Pump {
+    records: Records,
+    producer: Arc<RecordProducer>,
+    rate: Option<u64>,
+    began: Instant,
+    /// Counts records, where the input itself doesn't move the bar.
+    bar: Option<ProgressBar>,
+    sent: Arc<AtomicU64>,
+    stop: CancellationToken,
 }
 
-/// Reads on a thread of its own, so that a slow or silent input (a terminal) holds up nobody.
-fn read_ahead(mut records: Records) -> Result<mpsc::Receiver<Result<Record>>> {
-    let (sender, receiver) = mpsc::channel(READ_AHEAD_RECORDS);
-    let read = move || {
-        while let Some(next) = records.next().transpose() {
-            let last = next.is_err();
-            // The receiver is gone when sending has failed.
-            if sender.blocking_send(next).is_err() || last {
-                return;
+impl Pump {
+    fn start(self) -> Result<oneshot::Receiver<Result<()>>> {
+        let (done, result) = oneshot::channel();
+        let run = move || {
+            // The receiver is gone after Ctrl-C.
+            let _ = done.send(self.run());
+        };
+        std::thread::Builder::new().name("records".into()).spawn(run)?;
+        Ok(result)
+    }
+
+    fn run(mut self) -> Result<()> {
+        while let Some(Record { key, value }) = self.records.next()? {
+            let count = self.sent.load(Ordering::Relaxed);
+            self.wait_until_due(count);
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            self.producer.send(key.as_deref(), Some(&value), &[])?;
+            self.sent.store(count + 1, Ordering::Relaxed);
+            if let Some(bar) = self.bar.as_ref().filter(|_| count % BAR_EVERY_RECORDS == 0) {
+                bar.set_position(count);
             }
         }
-    };
-    std::thread::Builder::new().name("records".into()).spawn(read)?;
-    Ok(receiver)
+        Ok(())
+    }
+
+    fn wait_until_due(&self, count: u64) {
+        let Some(rate) = self.rate else { return };
+        while let Some(early) = due(count, rate).checked_sub(self.began.elapsed())
+            && !early.is_zero()
+            && !self.stop.is_cancelled()
+        {
+            std::thread::park_timeout(early.min(RATE_WAIT_MAX));
+        }
+    }
+}
+
+/// When the record after `count` others may leave, from the beginning.
+fn due(count: u64, rate: u64) -> Duration {
+    Duration::from_secs_f64(count as f64 / rate as f64)
 }
 
 fn records_bar(count: u64) -> ProgressBar {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use gristmill_connectors::BuiltIn;
 use gristmill_engine::config::Topics;
 use gristmill_engine::plan::Plan;
 use gristmill_engine::run::Run;
@@ -33,7 +34,8 @@ pub struct RunFlags {
 /// Runs until every pipeline has ended (`available-now`), one has failed, or Ctrl-C.
 pub async fn run(flags: &RunFlags) -> Result<()> {
     let cache_dir = Some(flags.local.data_dir()?.join("cache"));
-    let host = Host::new(HostConfig { cache_dir }).map_err(UserError::from_error)?;
+    let host = Host::new(HostConfig { cache_dir, ..HostConfig::default() })
+        .map_err(|error| UserError::new(error.to_string()))?;
     let plans = pipelines::plan(&host, &pipelines::files(&flags.pipelines)?)?;
     let broker = match plans.iter().any(|plan| pipelines::needs_broker(&plan.pipeline)) {
         true => Some(LocalBroker::start(&flags.local).await?),
@@ -52,15 +54,15 @@ async fn run_all(
     create_topics: bool,
 ) -> Result<()> {
     let stop = CancellationToken::new();
-    let running = start(plans, broker, create_topics, stop.clone()).await.map_err(UserError::from_error)?;
+    let running =
+        start(plans, broker, create_topics, stop.clone()).await.map_err(UserError::from_error)?;
     for status in &running.statuses {
         tracing::info!(pipeline = status.snapshot().pipeline, "running");
     }
     tokio::spawn(async move {
-        if local::stop_signal().await.is_ok() {
-            tracing::info!("stopping: finishing and committing what was begun");
-            stop.cancel();
-        }
+        local::stop_signal().await;
+        tracing::info!("stopping: finishing and committing what was begun");
+        stop.cancel();
     });
     for snapshot in running.join().await? {
         println!("{}", summary(&snapshot));
@@ -86,10 +88,10 @@ pub async fn start(
     for plan in plans {
         let name = plan.pipeline.name.clone();
         if let (true, Some(broker)) = (create_topics, broker) {
-            broker.create_missing(topics(&plan)).await?;
+            broker.create_missing(topics(&plan))?;
         }
-        let built_in = broker.map(LocalBroker::bootstrap);
-        let connected = gristmill_connectors::open(&plan, built_in.as_deref()).await;
+        let built_in = broker.map(|broker| BuiltIn { bootstrap: broker.bootstrap() });
+        let connected = gristmill_connectors::open(&plan, built_in.as_ref()).await;
         let connected = connected.with_context(|| format!("pipeline `{name}`"))?;
         runs.push((name, Run::new(plan, connected, stop.clone())));
     }
@@ -142,9 +144,16 @@ fn summary(snapshot: &Snapshot) -> String {
     let sinks: Vec<_> = snapshot
         .sinks
         .iter()
-        .map(|sink| format!("{} rows to `{}` in {} commits", sink.rows_committed, sink.name, sink.commits))
+        .map(|sink| {
+            format!("{} rows to `{}` in {} commits", sink.rows_committed, sink.name, sink.commits)
+        })
         .collect();
-    format!("pipeline `{}`: {} records read, {}", snapshot.pipeline, snapshot.records, sinks.join(", "))
+    format!(
+        "pipeline `{}`: {} records read, {}",
+        snapshot.pipeline,
+        snapshot.records,
+        sinks.join(", ")
+    )
 }
 
 /// For callers that wait for a state of the pipelines: an error if one of them has ended early.

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use gristmill_connectors::admin::{self, TopicDescription};
+use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -13,7 +15,6 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{Cluster, Topic, client_config};
 use crate::flags::BootstrapFlags;
 use crate::local::stop_signal;
 use crate::output::Output;
@@ -56,8 +57,9 @@ pub struct TopicConsumeFlags {
 
 /// Prints records until Ctrl-C, or as the flags say. Keeps no offset anywhere.
 pub async fn run(flags: &TopicConsumeFlags, output: Output) -> Result<()> {
-    let topic = Cluster::connect(&flags.broker.bootstrap)?.topic(&flags.topic)?;
-    let partitions = partitions(flags, &topic)?;
+    let described = admin::describe_topic(&flags.broker.cluster(), &flags.topic).await;
+    let described = described.map_err(UserError::from_error)?;
+    let partitions = partitions(flags, &described)?;
     let consumer = assigned(flags, &partitions)?;
     let stop = CancellationToken::new();
     let signal = stop.clone();
@@ -68,20 +70,23 @@ pub async fn run(flags: &TopicConsumeFlags, output: Output) -> Result<()> {
     tokio::task::block_in_place(|| print_all(flags, output, &consumer, partitions, &stop))
 }
 
-fn partitions(flags: &TopicConsumeFlags, topic: &Topic) -> Result<BTreeSet<i32>> {
+fn partitions(flags: &TopicConsumeFlags, topic: &TopicDescription) -> Result<BTreeSet<i32>> {
+    let all: BTreeSet<i32> = topic.partitions.iter().map(|partition| partition.partition).collect();
     match flags.partition {
-        None => Ok((0..topic.partitions).collect()),
-        Some(partition) if partition < topic.partitions => Ok(BTreeSet::from([partition])),
+        None => Ok(all),
+        Some(partition) if all.contains(&partition) => Ok(BTreeSet::from([partition])),
         Some(partition) => {
-            let (name, last) = (&topic.name, topic.partitions - 1);
-            let message = format!("topic `{name}` has partitions 0 to {last}, no {partition}");
+            let (name, count) = (&topic.name, all.len());
+            let message = format!("topic `{name}` has {count} partitions, from 0: no {partition}");
             Err(UserError::new(message).into())
         }
     }
 }
 
 fn assigned(flags: &TopicConsumeFlags, partitions: &BTreeSet<i32>) -> Result<BaseConsumer> {
-    let consumer: BaseConsumer = client_config(&flags.broker.bootstrap)
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &flags.broker.bootstrap)
+        .set("client.id", "gristmill")
         // librdkafka asks for a group even where none is used.
         .set("group.id", "gristmill-consume")
         .set("enable.auto.commit", "false")

@@ -1,17 +1,18 @@
 //! `gristmill topic create`.
 
 use anyhow::Result;
+use gristmill_connectors::admin;
 use serde_json::json;
 
-use crate::cluster::{Cluster, Topic};
 use crate::flags::BootstrapFlags;
 use crate::output::Output;
+use crate::user_error::UserError;
 
 #[derive(clap::Args)]
 pub struct TopicCreateFlags {
     topic: String,
 
-    /// Records of one key always go to the same partition; partitions are read in parallel [default: 1]
+    /// Records of one key always go to one partition; partitions are read in parallel [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     partitions: Option<i32>,
 
@@ -25,16 +26,19 @@ pub struct TopicCreateFlags {
 
 /// Makes the topic; says aloud that it has one partition if nobody chose.
 pub async fn run(flags: &TopicCreateFlags, output: Output) -> Result<()> {
-    let topic = Topic { name: flags.topic.clone(), partitions: flags.partitions.unwrap_or(1) };
-    Cluster::connect(&flags.broker.bootstrap)?.create(&topic, &flags.config).await?;
-    let partitions = match (flags.partitions, topic.partitions) {
+    let TopicCreateFlags { topic, partitions, config, broker } = flags;
+    let count = partitions.unwrap_or(1);
+    let settings = config.iter().cloned().collect();
+    let made = admin::create_topic(&broker.cluster(), topic, count, None, &settings).await;
+    made.map_err(UserError::from_error)?;
+    let partitions = match (partitions, count) {
         (None, _) => "1 partition (choose with --partitions)".to_owned(),
         (_, 1) => "1 partition".to_owned(),
         (_, count) => format!("{count} partitions"),
     };
     output.answer(
-        format!("made topic `{}` with {partitions}", topic.name),
-        &json!({ "topic": topic.name, "partitions": topic.partitions }),
+        format!("made topic `{topic}` with {partitions}"),
+        &json!({ "topic": topic, "partitions": count }),
     )
 }
 

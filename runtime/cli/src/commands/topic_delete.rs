@@ -1,11 +1,12 @@
 //! `gristmill topic delete`.
 
 use anyhow::Result;
+use gristmill_connectors::admin;
 use serde_json::json;
 
-use crate::cluster::Cluster;
 use crate::flags::BootstrapFlags;
 use crate::output::Output;
+use crate::user_error::UserError;
 
 #[derive(clap::Args)]
 pub struct TopicDeleteFlags {
@@ -16,8 +17,7 @@ pub struct TopicDeleteFlags {
 }
 
 pub async fn run(flags: &TopicDeleteFlags, output: Output) -> Result<()> {
-    let cluster = Cluster::connect(&flags.broker.bootstrap)?;
-    let topic = cluster.topic(&flags.topic)?;
-    cluster.delete(&topic).await?;
-    output.answer(format!("deleted topic `{}`", topic.name), &json!({ "deleted": topic.name }))
+    let TopicDeleteFlags { topic, broker } = flags;
+    admin::delete_topic(&broker.cluster(), topic).await.map_err(UserError::from_error)?;
+    output.answer(format!("deleted topic `{topic}`"), &json!({ "deleted": topic }))
 }

@@ -18,7 +18,7 @@ pub struct ValidateFlags {
 
 /// Reads the files, loads their modules, checks every edge; prints the columns of each.
 pub fn run(flags: &ValidateFlags) -> Result<()> {
-    let host = Host::new(HostConfig { cache_dir: None })?;
+    let host = Host::new(HostConfig { cache_dir: None, ..HostConfig::default() })?;
     for plan in pipelines::plan(&host, &pipelines::files(&flags.pipelines)?)? {
         print_edges(&plan);
     }
@@ -33,8 +33,14 @@ fn print_edges(plan: &Plan) {
         println!("  stage `{}` from {} gives {columns}", stage.name, upstream(plan, stage.from));
     }
     for sink in &plan.sinks {
-        let fields: Vec<_> = sink.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        println!("  sink `{}` from {} stores {}", sink.name, upstream(plan, sink.from), fields.join(", "));
+        let fields: Vec<_> =
+            sink.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        println!(
+            "  sink `{}` from {} stores {}",
+            sink.name,
+            upstream(plan, sink.from),
+            fields.join(", ")
+        );
     }
 }
 

@@ -1,5 +1,12 @@
 //! "Did you mean": the nearest of the words that would have been right.
 
+/// Of a longer list only the beginning is compared: a hostile file must not cost quadratic time.
+const KNOWN_WORDS_MAX: usize = 100;
+/// As much of a word is compared.
+const COMPARED_CHARS_MAX: usize = 64;
+/// A list in a message names no more words than these.
+const LISTED_MAX: usize = 20;
+
 /// The known word that `written` was probably meant to be; `None` if none is near.
 ///
 /// Near: at most one edit in three characters (insertion, deletion, substitution, swap of
@@ -12,6 +19,8 @@ pub(super) fn nearest<'k>(
     let edits_max = (plain_written.len() / 3).max(1);
     known
         .into_iter()
+        .take(KNOWN_WORDS_MAX)
+        .filter(|word| word.chars().count().abs_diff(plain_written.len()) <= edits_max)
         .map(|word| (edits(&plain_written, &plain(word)), word))
         .filter(|(edits, word)| *edits <= edits_max.min(word.chars().count().saturating_sub(1)))
         .min_by_key(|(edits, _)| *edits)
@@ -29,17 +38,18 @@ pub(super) fn did_you_mean<'k>(
 
 /// "`a`, `b` and `c`"
 pub(super) fn listed<'k>(words: impl IntoIterator<Item = &'k str>, last: &str) -> String {
-    let words: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
-    match words.split_last() {
+    let mut words = words.into_iter();
+    let mut listed: Vec<_> = words.by_ref().take(LISTED_MAX).map(|w| format!("`{w}`")).collect();
+    match words.count() {
+        0 => {}
+        more => listed.push(format!("{more} more")),
+    }
+    match listed.split_last() {
         Some((only, [])) => only.clone(),
         Some((end, others)) => format!("{} {last} {end}", others.join(", ")),
         None => String::new(),
     }
 }
-
-/// Words longer than this are compared by their beginning only: a hostile file must not cost
-/// quadratic time.
-const COMPARED_CHARS_MAX: usize = 64;
 
 fn plain(word: &str) -> Vec<char> {
     let fold = |c: char| if c == '-' { '_' } else { c.to_ascii_lowercase() };

@@ -17,8 +17,8 @@ use super::report::Report;
 use super::shape::{TABLES, TableShape, ValueShape};
 use super::suggestion::{did_you_mean, listed};
 
-/// Most tables of one list: stages, sinks, tests, records of a test.
-pub(super) const LIST_TABLES_MAX: usize = 1_000;
+/// Most entries of one list: stages, sinks, topics, columns, tests, records of a test.
+const LIST_ENTRIES_MAX: usize = 1_000;
 
 /// A table, and the keys that it may have.
 pub(super) struct TableReader<'t, 'i> {
@@ -107,6 +107,10 @@ impl<'t, 'i> TableReader<'t, 'i> {
             entry.error(format!("`{key}` is empty"));
             return None;
         }
+        if items.len() > LIST_ENTRIES_MAX {
+            entry.error(format!("`{key}` has more than {LIST_ENTRIES_MAX} entries"));
+            return None;
+        }
         let mut seen = BTreeSet::new();
         let read = |item| {
             let text: Written<String> = entry.item_string(item)?;
@@ -177,10 +181,10 @@ impl<'t, 'i> TableReader<'t, 'i> {
             DeValue::Table(table) => Some(TableReader::new(shape, table, item.span(), self.report)),
             _ => entry.wrong_item(item),
         };
-        if items.len() > LIST_TABLES_MAX {
-            entry.error(format!("`{key}` has more than {LIST_TABLES_MAX} entries"));
+        if items.len() > LIST_ENTRIES_MAX {
+            entry.error(format!("`{key}` has more than {LIST_ENTRIES_MAX} entries"));
         }
-        items.iter().take(LIST_TABLES_MAX).filter_map(read).collect()
+        items.iter().take(LIST_ENTRIES_MAX).filter_map(read).collect()
     }
 
     /// By name.

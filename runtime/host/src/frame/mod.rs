@@ -1,7 +1,7 @@
 //! The frame: one batch in one buffer, drawn byte for byte in sdk/contract/frame.md.
 //!
-//! `write` lays Arrow columns out in guest memory, `read` turns a guest's answer into Arrow columns.
-//! Nothing here knows of WebAssembly: both work on bytes.
+//! `write` lays Arrow columns out in guest memory, `read` turns a guest's answer into Arrow
+//! columns. Nothing here knows of WebAssembly: both work on bytes.
 
 mod guest_bytes;
 mod plan;

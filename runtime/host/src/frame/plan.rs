@@ -1,13 +1,13 @@
-//! The first pass over an output frame: every descriptor is checked against the types and against the
-//! guest's memory, and the bytes to copy are counted, before anything is allocated for them.
+//! The first pass over an output frame: every descriptor is checked against the types and against
+//! the guest's memory, and the bytes to copy are counted, before anything is allocated for them.
 
 use super::guest_bytes::{GuestBytes, u32_at};
 use super::{DESCRIPTOR_SIZE, bad, placed};
 use crate::ProcessError;
 use arrow_schema::{DataType, FieldRef};
 
-/// One array of the output, in preorder, with its buffers still in the guest's memory. Each buffer has
-/// just the bytes that its length asks for, whatever the guest said.
+/// One array of the output, in preorder, with its buffers still in the guest's memory. Each buffer
+/// has just the bytes that its length asks for, whatever the guest said.
 pub(super) struct PlannedArray<'a> {
     /// Elements that the host takes: the declared length, or less for the elements of a list.
     pub length: usize,

@@ -360,8 +360,8 @@ impl Columns<'_> {
             let first = offsets[0];
             offsets = offsets.iter().map(|offset| offset - first).collect::<Vec<_>>().into();
         }
-        // SAFETY: there is at least one offset, the first is not negative, and none is below the one
-        // before it: checked right above. Subtracting the first keeps all three.
+        // SAFETY: there is at least one offset, the first is not negative, and none is below the
+        // one before it: checked right above. Subtracting the first keeps all three.
         Ok(unsafe { OffsetBuffer::new_unchecked(offsets) })
     }
 }

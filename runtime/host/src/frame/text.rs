@@ -13,8 +13,8 @@ pub(super) fn string_array(
     what: &str,
 ) -> Result<StringArray, ProcessError> {
     if is_text(&offsets, &values) {
-        // SAFETY: `is_text` has just checked all that `try_new` checks of offsets and values, with a
-        // faster check of UTF-8; the length of `nulls` is that of the column by construction.
+        // SAFETY: `is_text` has just checked all that `try_new` checks of offsets and values, with
+        // a faster check of UTF-8; the length of `nulls` is that of the column by construction.
         return Ok(unsafe { StringArray::new_unchecked(offsets, values, nulls) });
     }
     match nulls {

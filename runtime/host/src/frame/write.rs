@@ -1,8 +1,8 @@
 //! Arrow columns → an input frame, with one copy of each buffer.
 //!
-//! Slices are sent as slices: a string or list sends the values between its first and last offset with
-//! offsets rebased to 0, a bitmap that begins within a byte is shifted, a nested child sends the range
-//! that its parent names.
+//! Slices are sent as slices: a string or list sends the values between its first and last offset
+//! with offsets rebased to 0, a bitmap that begins within a byte is shifted, a nested child sends
+//! the range that its parent names.
 
 use super::{DESCRIPTOR_SIZE, HEADER_SIZE, MAGIC, PLACE_BYTES, READ_AHEAD_BYTES, header, placed};
 use arrow_array::cast::AsArray;
@@ -54,7 +54,8 @@ impl Piece<'_> {
 }
 
 impl<'a> InputFrame<'a> {
-    /// Plans the frame of `columns`, all of `row_count` rows and of types in [`crate::Stage`]'s input.
+    /// Plans the frame of `columns`, all of `row_count` rows and of types in [`crate::Stage`]'s
+    /// input.
     pub(crate) fn new(columns: &'a [ArrayRef], row_count: usize) -> Self {
         let mut arrays = Vec::with_capacity(columns.len() * 2);
         for column in columns {
@@ -267,7 +268,7 @@ fn copy_bits(bytes: &[u8], first_bit: usize, bit_count: usize, target: &mut [u8]
             *place = bytes[index] >> first_bit | high << (8 - first_bit);
         }
     }
-    if let Some(last) = target.last_mut().filter(|_| bit_count % 8 != 0) {
+    if let Some(last) = target.last_mut().filter(|_| !bit_count.is_multiple_of(8)) {
         *last &= (1 << (bit_count % 8)) - 1;
     }
 }
@@ -276,4 +277,4 @@ fn put_u32(target: &mut [u8], at: usize, value: u32) {
     target[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-const _: () = assert!(PLACE_BYTES.is_power_of_two() && HEADER_SIZE % 8 == 0);
+const _: () = assert!(PLACE_BYTES.is_power_of_two() && HEADER_SIZE.is_multiple_of(8));

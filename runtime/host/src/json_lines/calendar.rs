@@ -1,7 +1,8 @@
 //! Days and microseconds since 1970-01-01 in UTC, to and from ISO 8601 text.
 //!
-//! The proleptic Gregorian calendar in whole numbers, with years that begin in March so that the leap
-//! day is the last one (the method of "chrono-compatible low-level date algorithms", H. Hinnant).
+//! The proleptic Gregorian calendar in whole numbers, with years that begin in March so that the
+//! leap day is the last one (the method of "chrono-compatible low-level date algorithms", H.
+//! Hinnant).
 
 use std::fmt::Write;
 
@@ -46,8 +47,8 @@ pub(super) fn read_date(text: &str) -> Option<i64> {
     (civil(days) == (year, month, day)).then_some(days)
 }
 
-/// Microseconds of a text such as [`write_timestamp`] writes; a fraction of up to 6 digits or none, and
-/// `Z` or an offset `±hh:mm`.
+/// Microseconds of a text such as [`write_timestamp`] writes; a fraction of up to 6 digits or none,
+/// and `Z` or an offset `±hh:mm`.
 pub(super) fn read_timestamp(text: &str) -> Option<i64> {
     let (date, time) = text.split_once('T')?;
     let (time, offset_minutes) = zone(time)?;

@@ -1,8 +1,8 @@
-//! Batches as JSON lines (sdk/contract/encodings.md): comfort for languages that have JSON at hand, at
-//! some 20 times the cost of a frame.
+//! Batches as JSON lines (sdk/contract/encodings.md): comfort for languages that have JSON at hand,
+//! at some 20 times the cost of a frame.
 //!
-//! Nothing is lost on the way: integers beyond ±2^53 and decimals travel as text, numbers are read from
-//! their digits, binary is base64.
+//! Nothing is lost on the way: integers beyond ±2^53 and decimals travel as text, numbers are read
+//! from their digits, binary is base64.
 
 mod calendar;
 mod parse;

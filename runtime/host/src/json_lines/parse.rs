@@ -1,5 +1,5 @@
-//! JSON text → a tree that keeps numbers as their digits, so that no value passes through a double that
-//! does not want to.
+//! JSON text → a tree that keeps numbers as their digits, so that no value passes through a double
+//! that does not want to.
 
 use std::borrow::Cow;
 

@@ -22,7 +22,8 @@ fn component(core: &str) -> Vec<u8> {
     wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// A component that keeps row 0, traps on a first value of [`TRAPS`] and refuses one of [`REFUSES`].
+/// A component that keeps row 0, traps on a first value of [`TRAPS`] and refuses one of
+/// [`REFUSES`].
 fn keeps_first() -> Vec<u8> {
     let answer = answer(&["n"], json!([]), &[]);
     let mut frame = Frame { bytes: vec![0; 64] };
@@ -99,4 +100,35 @@ fn a_component_that_asks_for_more_is_refused_by_name() {
     assert_eq!(error, LoadError::Imports(vec!["wasi:filesystem/types@0.2.0".to_owned()]));
     let error = host().load("m", &wat::parse_str("(component)").unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "module does not export `process`, it exports nothing");
+}
+
+#[test]
+fn a_component_of_another_interface_is_refused_in_wits_words() {
+    let text = r#"(component
+  (core module $m (memory (export "m") 1)
+    (func (export "f") (param i32 i32) (result i32) unreachable)
+    (func (export "r") (param i32 i32 i32 i32) (result i32) unreachable))
+  (core instance $i (instantiate $m))
+  (alias core export $i "m" (core memory $memory))
+  (alias core export $i "r" (core func $realloc))
+  (alias core export $i "f" (core func $f))
+  (type $t (func (param "batch" string) (result (result (error string)))))
+  (func (export "process") (type $t)
+    (canon lift (core func $f) (memory $memory) (realloc $realloc))))"#;
+    let error = host().load("m", &wat::parse_str(text).unwrap()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "module exports `process` as func(string) -> result<_, string>, \
+         the contract has func(list<u8>) -> result<list<u8>, string>"
+    );
+}
+
+#[test]
+fn a_component_has_no_more_instances_than_its_limit() {
+    let host = host();
+    let module = load(&host, &keeps_first());
+    let limits = gristmill_host::Limits { instances_max: 0, ..tight() };
+    let stage =
+        gristmill_host::Stage::describe(&host, &module, &json!({}), &longs_schema(), limits);
+    assert!(stage.unwrap_err().message.contains("module cannot start"));
 }

@@ -127,3 +127,29 @@ fn input_columns_of_unknown_types_are_refused_by_name() {
         gristmill_host::Stage::describe(&host, &module, &json!({}), &input, Limits::default());
     assert!(error.unwrap_err().message.contains("column `big` has type LargeUtf8"));
 }
+
+#[test]
+fn a_stage_may_speak_json_lines() {
+    let host = host();
+    let lines = "{\"__row\":2,\"city\":\"Ålesund\",\"n\":\"9223372036854775807\"}\n\
+                 {\"__row\":0,\"__failure\":\"no city\"}\n";
+    let answer = json!({
+        "contract": "1.0", "encoding": "json", "reads": ["n"],
+        "columns": [{ "name": "city", "type": "string" }, { "name": "n", "type": "long" }],
+    });
+    // Answers the lines if the input begins with {"n":5} as a line of its own, else traps.
+    let expected = u64::from_le_bytes(*b"{\"n\":5}\n");
+    let process = format!(
+        "(if (i64.ne (i64.load (local.get $at)) (i64.const {expected})) (then unreachable)) \
+         (call $result (i32.const 0) (i32.const {FRAME_AT}) (i32.const {}))",
+        lines.len()
+    );
+    let data = format!("(data (i32.const {FRAME_AT}) \"{}\")", literal(lines.as_bytes()));
+    let bytes = core_module(&answer.to_string(), &process, &data);
+    let stage = described(&host, &bytes, &longs_schema(), tight());
+    assert_eq!(stage.encoding(), Encoding::Json);
+    let output = Lane::new(stage).process(&longs([5, 6, 7]), 3).unwrap();
+    assert_eq!(output.rows.unwrap().to_vec(), [2]);
+    assert_eq!(strings(&output.columns[0]), [Some("Ålesund".to_owned())]);
+    assert_eq!(output.failures[0].reason, "no city");
+}

@@ -23,8 +23,8 @@ pub fn literal(bytes: &[u8]) -> String {
 }
 
 /// A core module with the contract's exports. `describe` answers `answer`, `process` has the body
-/// `process` with parameters `$at` and `$size` and answers the address of a result; `more` are further
-/// module fields. The input is always at [`INPUT_AT`].
+/// `process` with parameters `$at` and `$size` and answers the address of a result; `more` are
+/// further module fields. The input is always at [`INPUT_AT`].
 pub fn core_module(answer: &str, process: &str, more: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
@@ -34,7 +34,9 @@ pub fn core_module(answer: &str, process: &str, more: &str) -> Vec<u8> {
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
     (local $need i32)
     (local.set $need (i32.sub
-      (i32.div_u (i32.add (i32.const {INPUT_AT}) (i32.add (local.get 3) (i32.const 65535))) (i32.const 65536))
+      (i32.div_u
+        (i32.add (i32.const {INPUT_AT}) (i32.add (local.get 3) (i32.const 65535)))
+        (i32.const 65536))
       (memory.size)))
     (if (i32.gt_s (local.get $need) (i32.const 0))
       (then (if (i32.eq (memory.grow (local.get $need)) (i32.const -1)) (then unreachable))))
@@ -65,9 +67,12 @@ pub const IDENTITY: &str = r#"
     (block $done (loop $next
       (br_if $done (i32.ge_u (local.get $index) (local.get $arrays)))
       (local.set $to (i32.add (i32.const 16448) (i32.mul (i32.const 32) (local.get $index))))
-      (i32.store offset=8 (local.get $to) (i32.add (i32.load offset=8 (local.get $to)) (local.get $move)))
-      (i32.store offset=16 (local.get $to) (i32.add (i32.load offset=16 (local.get $to)) (local.get $move)))
-      (i32.store offset=24 (local.get $to) (i32.add (i32.load offset=24 (local.get $to)) (local.get $move)))
+      (i32.store offset=8 (local.get $to)
+        (i32.add (i32.load offset=8 (local.get $to)) (local.get $move)))
+      (i32.store offset=16 (local.get $to)
+        (i32.add (i32.load offset=16 (local.get $to)) (local.get $move)))
+      (i32.store offset=24 (local.get $to)
+        (i32.add (i32.load offset=24 (local.get $to)) (local.get $move)))
       (local.set $index (i32.add (local.get $index) (i32.const 1)))
       (br $next)))
     (local.set $index (i32.add (i32.const 64) (i32.mul (i32.const 32) (local.get $arrays))))
@@ -204,8 +209,8 @@ pub fn strings(column: &ArrayRef) -> Vec<Option<String>> {
     column.iter().map(|text| text.map(str::to_owned)).collect()
 }
 
-/// A stage that keeps the rows whose `n` is not negative, rejects odd ones below -1,000 with a reason,
-/// and breaks on the values named in `POISON`.
+/// A stage that keeps the rows whose `n` is not negative, rejects odd ones below -1,000 with a
+/// reason, and breaks on the values named in `POISON`.
 pub const PICKY: &str = r#"
     (local $rows i32) (local $values i32) (local $index i32) (local $kept i32) (local $n i64)
     (local.set $rows (i32.load offset=12 (local.get $at)))

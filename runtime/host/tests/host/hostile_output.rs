@@ -144,7 +144,8 @@ fn buffers_may_lie_anywhere_in_a_core_modules_memory() {
     assert_eq!(strings(&output.columns[0])[0].as_deref(), Some("{"));
 }
 
-/// Sixty columns that all name the same 900 KB: the host counts what it would copy before it copies.
+/// Sixty columns that all name the same 900 KB: the host counts what it would copy before it
+/// copies.
 #[test]
 fn the_same_bytes_named_many_times_reach_the_limit_of_output() {
     let host = host();

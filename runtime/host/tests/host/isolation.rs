@@ -59,7 +59,8 @@ fn a_row_that_hangs_is_found_in_bounded_time() {
     let output = lane(limits).process(&longs(values), 1000).unwrap();
     assert_eq!(failed(&output), [(321, FailureKind::TimedOut)]);
     assert_eq!(output.row_count, 999);
-    // The whole, the halves' shares, and one full limit for the row alone, on a machine with other work.
+    // The whole, the halves' shares, and one full limit for the row alone, on a machine with other
+    // work.
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
@@ -77,8 +78,9 @@ fn a_stage_that_always_hangs_is_given_up() {
 /// Columns of the parts are joined, and rows that the stage itself rejects stay among the failures.
 #[test]
 fn parts_of_a_batch_are_joined_column_by_column() {
-    let poison = "(if (i64.eq (i64.load (i32.add (local.get $at) (i32.load offset=88 (local.get $at)))) \
-                  (i64.const 6661)) (then unreachable))";
+    let poison = "(if (i64.eq
+        (i64.load (i32.add (local.get $at) (i32.load offset=88 (local.get $at))))
+        (i64.const 6661)) (then unreachable))";
     let columns = json!([{ "name": "copy", "type": "long" }]);
     // Locals come first, so the check of the first value goes behind them.
     let body = IDENTITY.replacen("(local.set $arrays", &format!("{poison}\n(local.set $arrays"), 1);
@@ -89,4 +91,21 @@ fn parts_of_a_batch_are_joined_column_by_column() {
     assert_eq!(output.rows.unwrap().to_vec(), [1, 2, 3]);
     let copy = output.columns[0].as_any().downcast_ref::<Int64Array>().unwrap();
     assert_eq!(copy.values().to_vec(), [10, 20, 30]);
+}
+
+/// A stage that counts its batches and breaks in its third, whatever the row, as one that leaks
+/// does.
+#[test]
+fn a_row_is_not_blamed_for_a_worn_out_instance() {
+    let body = "(global.set $used (i32.add (global.get $used) (i32.const 1)))
+                (if (i32.eq (global.get $used) (i32.const 3)) (then unreachable))";
+    let body = IDENTITY.replacen("(local.set $arrays", &format!("{body}\n(local.set $arrays"), 1);
+    let columns = json!([{ "name": "copy", "type": "long" }]);
+    let more = "(global $used (mut i32) (i32.const 0))";
+    let bytes = core_module(&answer(&["n"], columns, &[]), &body, more);
+    let mut lane = Lane::new(described(&host(), &bytes, &longs_schema(), tight()));
+    for length in [1, 1, 1, 2, 2, 2, 1] {
+        let output = lane.process(&longs(0..length), length as usize).unwrap();
+        assert_eq!((output.row_count, output.failures.len()), (length as usize, 0));
+    }
 }

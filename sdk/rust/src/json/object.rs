@@ -1,6 +1,7 @@
 //! Objects, arrays and maps: the loops that nearly all time is spent in.
 
 use super::cursor::{Cursor, Ended};
+use super::keys::Key;
 use super::mistake::{Mistake, Step, Stop};
 use super::plan::{Kind, Object};
 use crate::column::{Column, offset};
@@ -155,10 +156,10 @@ impl<'t> Parser<'t> {
         let index = {
             let name = |index: usize| plan.members[index].name.as_bytes();
             match self.plain_key()? {
-                Some(key) => plan.table.find(key, name),
+                Some(key) => plan.table.find(&key, name),
                 None => {
                     let key = self.key_text()?;
-                    let index = plan.table.find(&key, name);
+                    let index = plan.table.find(&Key::of(&key), name);
                     self.scratch = key;
                     index
                 }
@@ -178,8 +179,8 @@ impl<'t> Parser<'t> {
         self.colon()
     }
 
-    /// Steps over a key without escapes and gives its bytes. None and no step: it has escapes, or single quotes.
-    fn plain_key(&mut self) -> Result<Option<&'t [u8]>, Stop> {
+    /// Steps over a key without escapes and gives it. None and no step: it has escapes, or single quotes.
+    fn plain_key(&mut self) -> Result<Option<Key<'t>>, Stop> {
         if self.cursor.byte() != b'"' {
             return Ok(None);
         }
@@ -197,7 +198,7 @@ impl<'t> Parser<'t> {
             self.cursor.go_to(start);
             return Ok(None);
         }
-        let key = self.cursor.since(start + 1);
+        let key = Key::before(&mut self.cursor, start + 1);
         self.cursor.advance(1);
         Ok(Some(key))
     }

@@ -52,13 +52,10 @@ impl Object {
             let message = format!("a struct of {} members, at most {MEMBERS_MAX}", fields.len());
             return Err(Error::new(message));
         }
-        let mut names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-        names.sort_unstable();
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::new(format!("`{}` is named twice", pair[0])));
-        }
-        let members: Vec<Member> = fields.iter().map(Member::new).collect::<Result<_, _>>()?;
-        let table = KeyTable::new(members.iter().map(|member| member.name.as_bytes()));
+        let names: Vec<&[u8]> = fields.iter().map(|field| field.name.as_bytes()).collect();
+        let table = KeyTable::new(&names)
+            .map_err(|twice| Error::new(format!("`{}` is named twice", fields[twice].name)))?;
+        let members = fields.iter().map(Member::new).collect::<Result<Vec<_>, _>>()?;
         let follows = (0..=members.len() as u16).collect();
         Ok(Object { members, table, follows })
     }

@@ -1,9 +1,11 @@
 //! One value into one column. First the way that nearly every value goes, then Spark's conversions
 //! (`JacksonParser.makeConverter`): numbers and containers into strings, strings into decimals and dates, and so on.
 
+use super::base64;
 use super::decimal::parse_decimal;
+use super::java_number;
 use super::mistake::Stop;
-use super::number;
+use super::number::{self, NumberText};
 use super::object::Parser;
 use super::plan::Kind;
 use super::time::{parse_date, parse_timestamp};
@@ -168,51 +170,20 @@ impl Parser<'_> {
 
     fn number(&mut self, kind: &Kind, column: &mut Column, start: usize) -> Result<(), Stop> {
         if let Some(value) = self.not_finite() {
-            return match (kind, &mut column.buffers) {
-                (Kind::Float, Buffers::Float(values)) => Ok(values.push(value as f32)),
-                (Kind::Double, Buffers::Double(values)) => Ok(values.push(value)),
-                (Kind::String, Buffers::Bytes { offsets, data }) => {
-                    super::java_number::push_json_double(data, value);
-                    Ok(offsets.push(offset(data.len())))
-                }
-                _ => Err(self.misfit(kind, "a number", start)),
+            return match push_not_finite(kind, column, value) {
+                true => Ok(()),
+                false => Err(self.misfit(kind, "no number of JSON", start)),
             };
         }
         let Some(number) = number::text(&mut self.cursor) else {
             return Err(self.syntax("not a number of JSON"));
         };
-        let whole = number.as_long();
-        let fits = match (kind, &mut column.buffers) {
-            (Kind::Integer, Buffers::Integer(values)) => {
-                whole.and_then(|value| i32::try_from(value).ok()).map(|value| values.push(value))
-            }
-            (Kind::Long, Buffers::Long(values)) => whole.map(|value| values.push(value)),
-            (Kind::Timestamp, Buffers::Long(values)) => {
-                whole.and_then(|value| value.checked_mul(SECOND_US)).map(|value| values.push(value))
-            }
-            (Kind::Float, Buffers::Float(values)) => Some(values.push(number.as_float())),
-            (Kind::Double, Buffers::Double(values)) => Some(values.push(number.as_double())),
-            (&Kind::Decimal { precision, scale }, Buffers::Decimal(values)) => {
-                parse_decimal(number.text.as_bytes(), precision, scale)
-                    .map(|value| values.push(value))
-            }
-            (Kind::String, Buffers::Bytes { offsets, data }) => {
-                super::java_number::push_json_number(data, &number);
-                Some(offsets.push(offset(data.len())))
-            }
-            _ => None,
-        };
-        match fits {
-            Some(()) => Ok(()),
-            None if number.whole => {
-                let text = shortened(number.text);
-                Err(self.misfit(kind, &format!("the whole number {text}"), start))
-            }
-            None => {
-                let text = shortened(number.text);
-                Err(self.misfit(kind, &format!("the number {text}"), start))
-            }
+        if push_number(kind, column, &number) {
+            return Ok(());
         }
+        let whole = if number.whole { "whole " } else { "" };
+        let found = format!("the {whole}number {}", shortened(number.text));
+        Err(self.misfit(kind, &found, start))
     }
 
     /// Steps over the words for what JSON has no number for, which Spark's parser takes by default.
@@ -247,29 +218,70 @@ impl Parser<'_> {
     }
 }
 
+/// A number into a column. False: it does not fit.
+fn push_number(kind: &Kind, column: &mut Column, number: &NumberText<'_>) -> bool {
+    let whole = number.as_long();
+    match (kind, &mut column.buffers) {
+        (Kind::Integer, Buffers::Integer(values)) => {
+            push_some(values, whole.and_then(|value| i32::try_from(value).ok()))
+        }
+        (Kind::Long, Buffers::Long(values)) => push_some(values, whole),
+        (Kind::Timestamp, Buffers::Long(values)) => {
+            push_some(values, whole.and_then(|value| value.checked_mul(SECOND_US)))
+        }
+        (Kind::Float, Buffers::Float(values)) => push_some(values, Some(number.as_float())),
+        (Kind::Double, Buffers::Double(values)) => push_some(values, Some(number.as_double())),
+        (&Kind::Decimal { precision, scale }, Buffers::Decimal(values)) => {
+            push_some(values, parse_decimal(number.text.as_bytes(), precision, scale))
+        }
+        (Kind::String, Buffers::Bytes { offsets, data }) => {
+            java_number::push_json_number(data, number);
+            push_some(offsets, Some(offset(data.len())))
+        }
+        _ => false,
+    }
+}
+
+/// NaN or an infinity into a column. False: it does not fit.
+fn push_not_finite(kind: &Kind, column: &mut Column, value: f64) -> bool {
+    match (kind, &mut column.buffers) {
+        (Kind::Float, Buffers::Float(values)) => push_some(values, Some(value as f32)),
+        (Kind::Double, Buffers::Double(values)) => push_some(values, Some(value)),
+        (Kind::String, Buffers::Bytes { offsets, data }) => {
+            java_number::push_json_double(data, value);
+            push_some(offsets, Some(offset(data.len())))
+        }
+        _ => false,
+    }
+}
+
 /// A JSON string into a column. False: it does not fit.
 fn push_text(kind: &Kind, column: &mut Column, text: &[u8]) -> bool {
-    let pushed = match (kind, &mut column.buffers) {
-        (Kind::String, _) => Some(column.push_utf8(text)),
+    match (kind, &mut column.buffers) {
+        (Kind::String, Buffers::Bytes { offsets, data }) => {
+            data.extend_from_slice(text);
+            push_some(offsets, Some(offset(data.len())))
+        }
         (Kind::Binary, Buffers::Bytes { offsets, data }) => {
-            super::base64::decode(text, data).map(|()| offsets.push(offset(data.len())))
+            let decoded = base64::decode(text, data);
+            push_some(offsets, decoded.map(|()| offset(data.len())))
         }
-        (Kind::Date, Buffers::Integer(values)) => parse_date(text).map(|days| values.push(days)),
-        (Kind::Timestamp, Buffers::Long(values)) => {
-            parse_timestamp(text).map(|time_us| values.push(time_us))
-        }
+        (Kind::Date, Buffers::Integer(values)) => push_some(values, parse_date(text)),
+        (Kind::Timestamp, Buffers::Long(values)) => push_some(values, parse_timestamp(text)),
         (&Kind::Decimal { precision, scale }, Buffers::Decimal(values)) => {
-            parse_decimal(text, precision, scale).map(|value| values.push(value))
+            push_some(values, parse_decimal(text, precision, scale))
         }
-        (Kind::Float, Buffers::Float(values)) => {
-            not_finite_word(text).map(|value| values.push(value as f32))
+        (Kind::Float | Kind::Double, _) => {
+            not_finite_word(text).is_some_and(|value| push_not_finite(kind, column, value))
         }
-        (Kind::Double, Buffers::Double(values)) => {
-            not_finite_word(text).map(|value| values.push(value))
-        }
-        _ => None,
-    };
-    pushed.is_some()
+        _ => false,
+    }
+}
+
+/// Was there something to push?
+fn push_some<T: Copy>(values: &mut Vec<T>, value: Option<T>) -> bool {
+    values.extend(value);
+    value.is_some()
 }
 
 fn not_finite_word(text: &[u8]) -> Option<f64> {

@@ -98,3 +98,8 @@ pub fn to_json(view: &ColumnView<'_>, row: usize) -> Value {
 pub fn rows_to_json(columns: &[ColumnView<'_>], row_count: usize) -> Vec<Value> {
     (0..row_count).map(|row| columns.iter().map(|column| to_json(column, row)).collect()).collect()
 }
+
+/// Cases of a property: so many, or as many as PROPTEST_CASES says.
+pub fn cases(usually: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usually)
+}

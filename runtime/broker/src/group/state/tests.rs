@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
-use super::{Action, Group, GroupState, JoinAnswer, JoinRequest, SyncAnswer, SyncRequest, Ticket};
+use super::*;
 
 const SESSION_MS: i64 = 10_000;
 const REBALANCE_MS: i64 = 60_000;

@@ -1,14 +1,10 @@
 //! A frame that breaks a rule is an error, never a panic and never a read outside of it.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use gristmill::frame::{read_batch, read_output, write_batch};
 use gristmill::{ColumnView, Field, parse_schema};
 use proptest::prelude::*;
 
-use support::{all_types, all_types_columns, rows_to_json};
+use crate::support::{all_types, all_types_columns, cases, rows_to_json};
 
 fn frame() -> Vec<u8> {
     let mut columns = all_types_columns();
@@ -48,13 +44,16 @@ fn longs() -> (Vec<Field>, Vec<u8>) {
     (fields, write_batch(3, &views).unwrap().bytes().to_vec())
 }
 
+/// What is broken, the words to overwrite (place and value), and what the message says.
+type BrokenRule = (&'static str, Vec<(usize, u32)>, &'static str);
+
 #[test]
 fn each_broken_rule_has_its_message() {
     let (fields, good) = longs();
     let word = |at: usize| u32::from_le_bytes(good[at..at + 4].try_into().unwrap());
     // Descriptors stand at 64 (l), 96 (s), 128 (a), 160 (elements).
     let (values, offsets) = (word(64 + 24), word(96 + 16));
-    let cases: Vec<(&str, Vec<(usize, u32)>, &str)> = vec![
+    let cases: Vec<BrokenRule> = vec![
         ("magic", vec![(0, 0)], "not with GMF1"),
         ("header size", vec![(4, 63 | 32 << 16)], "too small"),
         ("descriptor size", vec![(4, 64 | 31 << 16)], "too small"),
@@ -127,7 +126,7 @@ fn headers_and_descriptors_may_grow() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: cases(2000), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is overwritten, reading ends, and all values of a frame that is accepted can be read.
     #[test]

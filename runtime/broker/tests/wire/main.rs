@@ -1,0 +1,17 @@
+//! The broker over a real socket, spoken to with the codec's client side.
+//!
+//! - `client`: a connection that sends one request and reads one answer.
+//! - `records`: produce and fetch, offsets, long polls, limits.
+//! - `topics`: creation, deletion, settings, names.
+//! - `groups`: members, generations, committed offsets.
+//! - `restart`: what is there after a clean and a hard stop; what a start says when it can't.
+//! - `hostile`: bytes that are no requests.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod client;
+mod groups;
+mod hostile;
+mod records;
+mod restart;
+mod topics;
