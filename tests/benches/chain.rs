@@ -27,12 +27,14 @@ use orders::{Case, Input};
 
 fn main() -> Result<()> {
     let (count, rounds) = (setting("ORDERS", 100_000), setting("ROUNDS", 5));
-    println!("{count} orders, {rounds} rounds; ratios are against `typed serde` of the same rounds\n");
+    println!(
+        "{count} orders, {rounds} rounds; ratios are against `typed serde` of the same rounds\n"
+    );
     println!("{:<26}{:<20}{:>12}{:>12}{:>8}", "orders", "way", "orders/s", "µs/order", "ratio");
     for case in Case::ALL {
         bench(&Input::new(case, count), rounds)?;
     }
-    topics::bench(&Input::new(Case::Course, count), rounds)?;
+    topics::bench(&Input::new(Case::Course, count))?;
     println!("\npeak RSS of this process: {} MB", measure::peak_rss_mb()?);
     Ok(())
 }
@@ -40,21 +42,31 @@ fn main() -> Result<()> {
 fn bench(input: &Input, rounds: usize) -> Result<()> {
     let mut chain = wasm::Chain::new(input)?;
     let mut native = columns::Chain::new(input)?;
-    let (mut typed_times, mut native_times, mut wasm_times) = (Figures::new(), Figures::new(), Figures::new());
+    let (mut typed_times, mut native_times, mut wasm_times) =
+        (Figures::new(), Figures::new(), Figures::new());
     for _ in 0..rounds {
         let rows = typed_times.time(|| typed::chain(input))?;
         let of_native = native_times.time(|| native.run())?;
         let of_wasm = wasm_times.time(|| chain.run())?;
-        ensure!(rows == of_wasm && rows == of_native, "rows differ: {rows} typed, {of_native} native, {of_wasm} WASM");
+        ensure!(
+            rows == of_wasm && rows == of_native,
+            "rows differ: {rows} typed, {of_native} native, {of_wasm} WASM"
+        );
     }
     let yardstick = typed_times.median();
-    for (way, times) in
-        [("typed serde", &typed_times), ("native columns", &native_times), ("three WASM stages", &wasm_times)]
-    {
+    for (way, times) in [
+        ("typed serde", &typed_times),
+        ("native columns", &native_times),
+        ("three WASM stages", &wasm_times),
+    ] {
         measure::line(input.case.name(), way, input.len(), times.median(), yardstick);
     }
     let boundary = chain.boundary_share();
     let of_native = native_times.median() / wasm_times.median();
-    println!("{:<26}boundary {:.0} % of the WASM time, WASM at {of_native:.2} of native columns\n", "", boundary * 100.0);
+    println!(
+        "{:<26}boundary {:.0} % of the stages' time, WASM at {of_native:.2} of native columns\n",
+        "",
+        boundary * 100.0
+    );
     Ok(())
 }

@@ -5,6 +5,7 @@ Starts a broker of its own in a fresh folder on a free port; the last line is `N
 """
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -31,7 +32,8 @@ def broker(binary):
     """Yields the address of a broker; ends it with SIGINT and expects a clean exit."""
     with tempfile.TemporaryDirectory() as folder:
         command = [binary, "broker", "--data-dir", folder, "--listen", "127.0.0.1:0"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, "GRISTMILL_LOG": "warn"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         try:
             said = process.stdout.readline()
             found = re.match(r"listening on ([\d.:]+)", said)

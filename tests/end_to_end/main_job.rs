@@ -9,7 +9,7 @@ opener = gzip.open if sys.argv[1].endswith('.gz') else open
 orders = [json.loads(line) for line in opener(sys.argv[1], 'rt', encoding='utf-8') if line.strip()]
 items = [(order, item) for order in orders for item in order['line_items']]
 print(json.dumps({
-    'orders': len(orders),
+    'orders': sum(bool(order['line_items']) for order in orders),
     'items': len(items),
     'item_ids': sum(item['order_item_id'] for _, item in items),
     'order_ids': sum(order['order_id'] for order, _ in items),
@@ -44,7 +44,8 @@ fn orders_file(folder: &std::path::Path) -> std::path::PathBuf {
         return shared;
     }
     let file = folder.join("orders.jsonl");
-    let lines: Vec<String> = gristmill_orders::Orders::new(7).take(20_000).map(|order| order.json).collect();
+    let lines: Vec<String> =
+        gristmill_orders::Orders::new(7).take(20_000).map(|order| order.json).collect();
     std::fs::write(&file, lines.join("\n")).unwrap();
     file
 }
@@ -60,7 +61,8 @@ fn the_demo_brings_every_order_into_the_table_and_chicago_into_the_topic() {
     let orders = orders.to_str().unwrap();
     let data_dir = folder.path().join("demo");
 
-    let demo = support::succeed(["demo", "--orders", orders, "--data-dir", data_dir.to_str().unwrap()]);
+    let demo =
+        support::succeed(["demo", "--orders", orders, "--data-dir", data_dir.to_str().unwrap()]);
 
     let mut expected = json(support::python(EXPECTED, &[orders]));
     let chicago = expected.as_object_mut().unwrap().remove("chicago").unwrap();

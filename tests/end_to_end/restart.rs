@@ -16,12 +16,19 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let bench = Bench { folder: tempfile::tempdir().unwrap(), address: support::free_address() };
+        let bench =
+            Bench { folder: tempfile::tempdir().unwrap(), address: support::free_address() };
         let broker = support::broker(&bench.data_dir(), &bench.address);
         succeed(["topic", "create", "orders", "--partitions", "3", "--bootstrap", &bench.address]);
-        succeed(["produce", "orders", "--orders", &ORDERS.to_string(), "--bootstrap", &bench.address]);
-        broker.interrupt();
-        assert_eq!(broker.wait().code, Some(0));
+        succeed([
+            "produce",
+            "orders",
+            "--orders",
+            &ORDERS.to_string(),
+            "--bootstrap",
+            &bench.address,
+        ]);
+        support::stop(broker);
         bench
     }
 
@@ -64,7 +71,8 @@ commit_every = {{ rows = 1_000, time = "1s" }}
 
     fn run(&self, pipeline: &Path) -> Process {
         let (pipeline, data_dir) = (pipeline.to_str().unwrap(), self.data_dir());
-        let arguments = ["run", pipeline, "--data-dir", data_dir.to_str().unwrap(), "--listen", &self.address];
+        let arguments =
+            ["run", pipeline, "--data-dir", data_dir.to_str().unwrap(), "--listen", &self.address];
         Process::spawn(&mut gristmill(arguments))
     }
 

@@ -68,14 +68,24 @@ impl Process {
 
     /// Waits until the process has said `text` on standard error or output.
     pub fn wait_until_said(&mut self, text: &str) {
-        let said = || self.stderr.0.lock().unwrap().contains(text) || self.stdout.0.lock().unwrap().contains(text);
+        let said = || {
+            self.stderr.0.lock().unwrap().contains(text)
+                || self.stdout.0.lock().unwrap().contains(text)
+        };
         let since = Instant::now();
         while !said() {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 let said = self.stderr.0.lock().unwrap().clone();
-                assert!(said.contains(text), "ended with {status} before it said {text:?}:\n{said}");
+                assert!(
+                    said.contains(text),
+                    "ended with {status} before it said {text:?}:\n{said}"
+                );
             }
-            assert!(since.elapsed() < DEADLINE, "never said {text:?}:\n{}", self.stderr.0.lock().unwrap());
+            assert!(
+                since.elapsed() < DEADLINE,
+                "never said {text:?}:\n{}",
+                self.stderr.0.lock().unwrap()
+            );
             pause();
         }
     }
@@ -170,9 +180,17 @@ pub fn root() -> PathBuf {
 /// A broker of the real binary in `folder`, listening.
 pub fn broker(folder: &Path, address: &str) -> Process {
     let folder = folder.to_str().expect("a plain path");
-    let mut process = Process::spawn(&mut gristmill(["broker", "--data-dir", folder, "--listen", address]));
+    let mut process =
+        Process::spawn(&mut gristmill(["broker", "--data-dir", folder, "--listen", address]));
     process.wait_until_said("listening");
     process
+}
+
+/// Ctrl-C for a broker, which must end well.
+pub fn stop(broker: Process) {
+    broker.interrupt();
+    let finished = broker.wait();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
 }
 
 /// Runs Python with the packages that `cargo xtask test` installs.

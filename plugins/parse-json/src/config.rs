@@ -61,7 +61,8 @@ impl Config {
         Ok(Plan { parsed, on_mistake, corrupt })
     }
 
-    /// The column of texts that did not fit: where the schema names it (then it is no member), else the last.
+    /// The column of texts that did not fit: where the schema names it (then it is no member), else
+    /// the last.
     fn corrupt_column(&self, parsed: &mut Vec<Field>) -> Result<Option<(String, usize)>, Error> {
         let Some(name) = &self.corrupt_record_column else { return Ok(None) };
         let refuse = |message: &str| Err(Error::config("corrupt_record_column", message));

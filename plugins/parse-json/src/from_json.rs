@@ -1,10 +1,13 @@
-//! What Spark 3.5's `from_json` makes of a text, row by row, and what this stage makes of it in both modes.
+//! What Spark 3.5's `from_json` makes of a text, row by row, and what this stage makes of it in
+//! both modes.
 //!
-//! PERMISSIVE is compared value by value, with `_corrupt_record`. In the default mode every text that Spark calls
-//! corrupt must be a failure whose reason names the field and the byte, and every other text the same values.
+//! PERMISSIVE is compared value by value, with `_corrupt_record`. In the default mode every text
+//! that Spark calls corrupt must be a failure whose reason names the field and the byte, and every
+//! other text the same values.
 //!
-//! Where this stage differs on purpose: timestamps in a named zone (`Europe/Paris`) do not fit, since a stage has no
-//! time zone database; a bad value in a map makes the map null and nothing else (Spark loses the members behind it).
+//! Where this stage differs on purpose: timestamps in a named zone (`Europe/Paris`) do not fit,
+//! since a stage has no time zone database; a bad value in a map makes the map null and nothing
+//! else (Spark loses the members behind it).
 
 use gristmill::native::{NativeStage, string_column};
 use gristmill::serde_json::json;
@@ -58,7 +61,8 @@ fn run(
     answer.unwrap()
 }
 
-/// The value of `a`, and whether the text is corrupt, in mode permissive; checked against mode reject.
+/// The value of `a`, and whether the text is corrupt, in mode permissive; checked against mode
+/// reject.
 fn from_json(data_type: &str, text: &str) -> (String, bool) {
     let schema = format!("a {data_type}");
     let permissive =
@@ -124,7 +128,8 @@ fn texts_for_a_bigint() {
     }
 }
 
-/// Rows of the table: a JSON value, then what becomes of it in the columns' order; `n` is null and corrupt.
+/// Rows of the table: a JSON value, then what becomes of it in the columns' order; `n` is null and
+/// corrupt.
 #[test]
 fn values_by_type() {
     let types = ["int", "bigint", "double", "float", "string", "boolean", "decimal(10,2)"];

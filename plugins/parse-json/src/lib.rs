@@ -14,13 +14,18 @@
 //! |---|---|---|
 //! | `column` | the string or binary column that holds the JSON | `"value"` |
 //! | `schema` | the members to take: DDL, or Spark's schema JSON | required |
-//! | `mode` | `"reject"`: a text that does not fit is a failure, with the field and the byte in its reason. `"permissive"`: what does not fit is null, as in Spark's PERMISSIVE | `"reject"` |
-//! | `corrupt_record_column` | permissive only: a string column that holds the text if something in it did not fit | none |
+//! | `mode` | what does not fit: `"reject"` or `"permissive"`, see below | `"reject"` |
+//! | `corrupt_record_column` | permissive only: a string column for texts that do not fit | none |
 //! | `drop_input` | the column with the JSON ends here | `false` |
 //!
-//! Members become columns in the order of the schema; one named as an input column replaces it. Members that the
-//! schema lacks are ignored, members that a text lacks are null. A null or blank text gives nulls and no failure.
-//! How values are converted is described, and tested row by row, in `from_json.rs`.
+//! A text that is no JSON object, or has a value that does not fit its type, is a failure in mode
+//! `"reject"`, with the field and the byte in its reason. In mode `"permissive"` what does not fit is
+//! null, as in Spark's PERMISSIVE, and the whole text stands in `corrupt_record_column`.
+//!
+//! Members become columns in the order of the schema; one named as an input column replaces it.
+//! Members that the schema lacks are ignored, members that a text lacks are null. A null or blank
+//! text gives nulls and no failure. How values are converted is described, and tested row by row,
+//! in `from_json.rs`.
 
 mod config;
 #[cfg(test)]

@@ -112,8 +112,8 @@ fn the_corrupt_record_column_stands_where_the_schema_names_it() {
         .unwrap();
 }
 
-/// Records next to each other in one buffer must not see each other: each is cut off at every place, and the
-/// next begins with what would complete it.
+/// Records next to each other in one buffer must not see each other: each is cut off at every
+/// place, and the next begins with what would complete it.
 #[test]
 fn no_text_reads_into_the_next() {
     let text = br#"{"a":12,"s":"x\u00e9y","l":[{"p":1.5},{"p":2}]}"#;

@@ -1,4 +1,4 @@
-//! The broker without its network: topics, groups and producer ids in one data folder.
+//! The broker without its network: topics, groups and transactions in one data folder.
 //!
 //! What a handler can do for a client, a program in the same process can do by these methods.
 
@@ -22,8 +22,11 @@ use crate::log::{Flusher, FlusherConfig, Log};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::refusal::Refusal;
-use crate::topic::{self, CONSUMER_OFFSETS, LogSeams, NewTopic, Topic, Topics};
+use crate::topic::{
+    self, CONSUMER_OFFSETS, LogSeams, NewTopic, TRANSACTION_STATE, Topic, Topics,
+};
 use crate::topic_config::TopicConfigs;
+use crate::transaction::{TransactionSettings, Transactions};
 
 /// Our id among the brokers of the cluster; there is one.
 pub(crate) const NODE_ID: BrokerId = BrokerId(1);
@@ -36,9 +39,10 @@ pub struct Broker {
     config: BrokerConfig,
     folder: DataFolder,
     clock: Arc<dyn Clock>,
-    topics: Topics,
-    groups: Coordinator,
-    producer_ids: ProducerIds,
+    topics: Arc<Topics>,
+    groups: Arc<Coordinator>,
+    producer_ids: Arc<ProducerIds>,
+    transactions: Arc<Transactions>,
     metrics: Metrics,
     repairs: Vec<String>,
     /// Cancelled when the broker stops: long polls end then.
@@ -68,11 +72,21 @@ impl Broker {
             flusher: flusher.handle(),
         };
         let (topics, mut repairs) = Topics::open(config.clone(), seams, folder.was_clean)?;
-        let groups = Coordinator::new(GroupSettings::from(&config), Arc::clone(&clock));
+        let topics = Arc::new(topics);
+        let groups =
+            Arc::new(Coordinator::new(GroupSettings::from(&config), Arc::clone(&clock)));
         if let Some(log) = topics.log(CONSUMER_OFFSETS, 0) {
             repairs.extend(groups.use_log(log)?);
         }
-        let producer_ids = ProducerIds::open(disk, &config.data_dir)?;
+        let producer_ids = Arc::new(ProducerIds::open(disk, &config.data_dir)?);
+        let transactions = Arc::new(Transactions::new(
+            TransactionSettings::from(&config),
+            Arc::clone(&clock),
+            Arc::clone(&topics),
+            Arc::clone(&groups),
+            Arc::clone(&producer_ids),
+        ));
+        repairs.extend(transactions.load()?);
         Ok(Broker {
             config,
             folder,
@@ -80,6 +94,7 @@ impl Broker {
             topics,
             groups,
             producer_ids,
+            transactions,
             metrics: Metrics::default(),
             repairs,
             stopping: CancellationToken::new(),
@@ -159,6 +174,9 @@ impl Broker {
         if name == CONSUMER_OFFSETS {
             return self.create_offsets_topic();
         }
+        if name == TRANSACTION_STATE {
+            return self.transactions.create_topic();
+        }
         match self.create_topic(name, None, TopicConfigs::new()) {
             Err(refusal) if refusal.error == ResponseError::TopicAlreadyExists => {
                 self.topic(name).ok_or(refusal)
@@ -175,6 +193,17 @@ impl Broker {
     /// What [`Broker::create_partitions`] would answer.
     pub(crate) fn check_partitions(&self, topic: &str, partitions: i32) -> Result<(), Refusal> {
         self.topics.check_grow(topic, partitions).map(|_| ())
+    }
+
+    /// Changes the settings of a topic: `change` makes the new ones from the present ones. In force
+    /// at once, and on disk when this returns. Blocks.
+    pub(crate) fn alter_topic(
+        &self,
+        name: &str,
+        validate_only: bool,
+        change: impl FnOnce(&TopicConfigs) -> Result<TopicConfigs, Refusal>,
+    ) -> Result<(), Refusal> {
+        self.topics.alter(name, validate_only, change)
     }
 
     /// Removes a topic, its records, and what groups have committed for it. Blocks.
@@ -198,6 +227,10 @@ impl Broker {
 
     pub(crate) fn producer_ids(&self) -> &ProducerIds {
         &self.producer_ids
+    }
+
+    pub(crate) fn transactions(&self) -> &Arc<Transactions> {
+        &self.transactions
     }
 
     pub(crate) fn stopping(&self) -> &CancellationToken {
@@ -259,7 +292,8 @@ impl Broker {
         }
     }
 
-    /// Applies retention to every partition and expires committed offsets. Blocks.
+    /// Applies retention to every partition and expires committed offsets and transactional ids.
+    /// Blocks.
     pub(crate) fn apply_retention(&self) {
         for topic in self.topics() {
             for (partition, log) in topic.partitions().iter().enumerate() {
@@ -269,6 +303,7 @@ impl Broker {
             }
         }
         self.groups.expire_offsets();
+        self.transactions.expire();
     }
 
     /// Syncs and closes everything, and leaves word that the next start finds it in order. Blocks.

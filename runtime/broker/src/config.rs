@@ -62,6 +62,12 @@ pub struct BrokerConfig {
     /// Longest text that goes with a committed offset, in bytes
     /// (`offset.metadata.max.bytes`, 4,096).
     pub offset_metadata_bytes_max: usize,
+    /// Longest time-out that a transactional producer may ask for, in ms
+    /// (`transaction.max.timeout.ms`, 15 minutes).
+    pub transaction_timeout_ms_max: i32,
+    /// A transactional id without a transaction is forgotten after that long, in ms
+    /// (`transactional.id.expiration.ms`, 7 days).
+    pub transactional_id_expiration_ms: i64,
     /// How long a shutdown waits for answers on their way, in ms.
     pub drain_ms_max: u64,
 }
@@ -92,6 +98,8 @@ impl Default for BrokerConfig {
             group_members_max: 10_000,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             offset_metadata_bytes_max: 4096,
+            transaction_timeout_ms_max: 15 * 60 * 1000,
+            transactional_id_expiration_ms: 7 * 24 * 60 * 60 * 1000,
             drain_ms_max: 5_000,
         }
     }

@@ -6,9 +6,11 @@ mod member;
 mod offsets_log;
 mod record;
 mod state;
+mod subscription;
 
 pub(crate) use coordinator::{
     CommitRequest, Coordinator, GroupDescription, GroupListing, GroupSettings, MemberDescription,
 };
 pub(crate) use exchange::{JoinAnswer, JoinRequest, JoinedMember, SyncRequest};
+pub(crate) use offsets_log::OffsetsMarker;
 pub(crate) use record::CommittedOffset;

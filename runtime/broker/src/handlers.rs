@@ -3,28 +3,41 @@
 //! A handler answers with Kafka error codes inside its response; it never fails. `Err` in this file
 //! means that the connection closes: what arrived isn't a request that we offer.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
+mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
+mod txn_offset_commit;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -112,7 +125,22 @@ pub(crate) const HANDLERS: &[Handler] = &[
         ApiKey::DeleteTopics, 1, 6, "[s 16]@6 {s}@-5 4", |call| call.later(delete_topics::handle),
     ),
     handler(
+        ApiKey::DeleteRecords, 0, 2, "[s [4 8]] 4", |call| call.later(delete_records::handle),
+    ),
+    handler(
         ApiKey::InitProducerId, 0, 5, "s 4 8@3 2@3", |call| call.later(init_producer_id::handle),
+    ),
+    handler(
+        ApiKey::AddPartitionsToTxn, 0, 3, "s 8 2 [s {4}]",
+        |call| call.later(add_partitions_to_txn::handle),
+    ),
+    handler(
+        ApiKey::AddOffsetsToTxn, 0, 4, "s 8 2 s", |call| call.later(add_offsets_to_txn::handle),
+    ),
+    handler(ApiKey::EndTxn, 0, 4, "s 8 2 1", |call| call.later(end_txn::handle)),
+    handler(
+        ApiKey::TxnOffsetCommit, 0, 4, "s s 8 2 4@3 s@3 s@3 [s [4 8 4@2 s]]",
+        |call| call.later(txn_offset_commit::handle),
     ),
     handler(
         ApiKey::OffsetForLeaderEpoch, 2, 4, "4@3 [s [4 4 4]]",
@@ -122,10 +150,34 @@ pub(crate) const HANDLERS: &[Handler] = &[
         ApiKey::DescribeConfigs, 1, 4, "[1 s {s}] 1 1@3", |call| call.now(describe_configs::handle),
     ),
     handler(
+        ApiKey::AlterConfigs, 0, 2, "[1 s [s s]] 1", |call| call.later(alter_configs::handle),
+    ),
+    handler(
+        ApiKey::DescribeLogDirs, 1, 4, "[s {4}]", |call| call.now(describe_log_dirs::handle),
+    ),
+    handler(
         ApiKey::CreatePartitions, 0, 3, "[s 4 [{4}]] 4 1",
         |call| call.later(create_partitions::handle),
     ),
     handler(ApiKey::DeleteGroups, 0, 2, "{s}", |call| call.now(delete_groups::handle)),
+    handler(
+        ApiKey::IncrementalAlterConfigs, 0, 1, "[1 s [s 1 s]] 1",
+        |call| call.later(incremental_alter_configs::handle),
+    ),
+    handler(
+        ApiKey::ListPartitionReassignments, 0, 0, "4 [s {4}]",
+        |call| call.now(list_partition_reassignments::handle),
+    ),
+    handler(ApiKey::OffsetDelete, 0, 0, "s [s [4]]", |call| call.now(offset_delete::handle)),
+    handler(
+        ApiKey::DescribeProducers, 0, 0, "[s {4}]", |call| call.now(describe_producers::handle),
+    ),
+    handler(
+        ApiKey::DescribeTransactions, 0, 0, "{s}", |call| call.now(describe_transactions::handle),
+    ),
+    handler(
+        ApiKey::ListTransactions, 0, 1, "{s} {8} 8@1", |call| call.now(list_transactions::handle),
+    ),
     handler(ApiKey::DescribeCluster, 0, 1, "1 1@1", |call| call.now(describe_cluster::handle)),
 ];
 
@@ -276,6 +328,19 @@ impl<R: Encodable + HeaderVersion + Send> IntoResponse for Acknowledged<R> {
 /// Kafka's number for an outcome: 0 when all is well.
 fn error_code<T>(result: &Result<T, kafka_protocol::ResponseError>) -> i16 {
     result.as_ref().err().map_or(0, kafka_protocol::ResponseError::code)
+}
+
+/// Clients before KIP-588 know a fenced producer by INVALID_PRODUCER_EPOCH alone.
+fn fencing_error(
+    error: kafka_protocol::ResponseError,
+    knows_fenced: bool,
+) -> kafka_protocol::ResponseError {
+    match error {
+        kafka_protocol::ResponseError::ProducerFenced if !knows_fenced => {
+            kafka_protocol::ResponseError::InvalidProducerEpoch
+        }
+        error => error,
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The built-in broker: Kafka's protocol over a durable log.
 //!
 //! The path of a request: [`Server`] accepts a connection, `connection` cuts frames out of it,
-//! `handlers` has one file for each kind of request, and these act on topics (`topic`, `log`) and
-//! groups (`group`). All file access goes through `disk`, all time through `clock`.
+//! `handlers` has one file for each kind of request, and these act on topics (`topic`, `log`),
+//! groups (`group`) and transactions (`transaction`). All file access goes through `disk`, all time through `clock`.
 //!
 //! ```no_run
 //! # async fn run() -> anyhow::Result<()> {
@@ -27,6 +27,8 @@ mod handlers;
 mod broker;
 mod data_folder;
 mod metrics;
+
+mod transaction;
 
 mod group;
 mod producer_ids;

@@ -58,6 +58,10 @@ impl Server {
             let (broker, stop) = (Arc::clone(&broker), stop.clone());
             async move { broker.groups().keep_time(stop).await }
         });
+        tasks.spawn({
+            let (transactions, stop) = (Arc::clone(broker.transactions()), stop.clone());
+            async move { transactions.keep_time(stop).await }
+        });
         tasks.spawn(maintain(Arc::clone(&broker)));
         tracing::info!(%address, topics = broker.topics().len(), "broker ready");
         Ok(Server { address, broker, stop, tasks })
@@ -134,7 +138,7 @@ async fn serve(broker: &Arc<Broker>, stream: TcpStream, peer: SocketAddr) {
     broker.metrics().connections_closed.add(1);
 }
 
-/// Applies retention, expires committed offsets, and keeps their log short.
+/// Applies retention, expires committed offsets and transactional ids, and keeps their logs short.
 async fn maintain(broker: Arc<Broker>) {
     let mut ticks = interval(Duration::from_millis(broker.config().retention_check_ms.max(1)));
     ticks.tick().await; // the first is at once
@@ -149,6 +153,9 @@ async fn maintain(broker: Arc<Broker>) {
         }
         if let Err(error) = broker.groups().rewrite_if_overgrown().await {
             tracing::warn!(error = format!("{error:#}"), "committed offsets were not rewritten");
+        }
+        if let Err(error) = broker.transactions().rewrite_if_overgrown().await {
+            tracing::warn!(error = format!("{error:#}"), "transactions were not rewritten");
         }
     }
 }

@@ -53,7 +53,7 @@ impl Topic {
         self.id
     }
 
-    /// What the topic was given at creation; the rest follows the broker.
+    /// What the topic was given at creation and since; the rest follows the broker.
     pub fn configs(&self) -> &TopicConfigs {
         &self.configs
     }
@@ -322,6 +322,35 @@ impl Topics {
         }
         self.check_room(&read(&self.table), wanted - present)?;
         Ok(topic)
+    }
+
+    /// Replaces the settings of a topic by what `change` makes of them. Blocks.
+    pub(crate) fn alter(
+        &self,
+        name: &str,
+        validate_only: bool,
+        change: impl FnOnce(&TopicConfigs) -> Result<TopicConfigs, Refusal>,
+    ) -> Result<(), Refusal> {
+        let _change = lock(&self.change);
+        let topic = self.get(name).ok_or_else(|| unknown(name))?;
+        let configs = change(&topic.configs)?;
+        topic_config::check(&configs)?;
+        if validate_only || configs == topic.configs {
+            return Ok(());
+        }
+        let mut after = self.list();
+        for listed in after.iter_mut().filter(|listed| listed.name == name) {
+            listed.configs.clone_from(&configs);
+        }
+        self.write_list(&ListFile { topics: after }).map_err(|error| self.storage(error))?;
+        let config = topic_config::log_config(&configs, &self.config);
+        for log in &topic.partitions {
+            log.set_config(config.clone());
+        }
+        let (id, partitions) = (topic.id, topic.partitions.clone());
+        let altered = Topic { name: name.to_owned(), id, configs, partitions };
+        write(&self.table).insert(Arc::new(altered));
+        Ok(())
     }
 
     /// Removes a topic and its records. Blocks.

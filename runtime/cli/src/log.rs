@@ -9,11 +9,12 @@ use crate::flags::{Command, Flags, LogFormat};
 /// Names what is logged, as `level` or `target=level,…`.
 const FILTER_VARIABLE: &str = "GRISTMILL_LOG";
 
-/// Services tell how they are; the other commands only what went wrong.
+/// Services tell how they are; the other commands only what went wrong, and what goes wrong with a
+/// cluster is in their error already.
 pub fn start(flags: &Flags) {
     let level = match flags.command {
         Command::Run(_) | Command::Broker(_) => "info",
-        _ => "warn",
+        _ => "warn,kafka=off",
     };
     let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);

@@ -45,14 +45,11 @@ pub fn plan(host: &Host, files: &[PathBuf]) -> Result<Vec<Plan>> {
     let mut mistakes = 0;
     let mut plans = Vec::new();
     for file in files {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            UserError::new(format!("cannot read pipeline file `{}`: {error}", file.display()))
-        })?;
-        match plan_file(host, file, &text) {
+        match plan_file(host, file) {
             Ok(plan) => plans.push(plan),
             Err(diagnostics) => {
                 mistakes += diagnostics.len();
-                print(&diagnostics, &text);
+                print(&diagnostics);
             }
         }
     }
@@ -64,18 +61,18 @@ pub fn plan(host: &Host, files: &[PathBuf]) -> Result<Vec<Plan>> {
     Ok(plans)
 }
 
-fn plan_file(host: &Host, file: &Path, text: &str) -> Result<Plan, Vec<Diagnostic>> {
+fn plan_file(host: &Host, file: &Path) -> Result<Plan, Vec<Diagnostic>> {
     let shipped = names();
     let environment = |name: &str| std::env::var(name).ok();
     let context = LoadContext { shipped: &shipped, environment: &environment };
-    let loaded = config::parse(text, file, &context)?;
-    print(&loaded.warnings, text);
+    let loaded = config::load(file, &context)?;
+    print(&loaded.warnings);
     Plan::new(host, loaded.pipeline, SHIPPED)
 }
 
-fn print(diagnostics: &[Diagnostic], text: &str) {
-    for diagnostic in diagnostics {
-        eprintln!("{}\n", diagnostic.render(text).trim_end());
+fn print(diagnostics: &[Diagnostic]) {
+    if !diagnostics.is_empty() {
+        eprintln!("{}\n", config::render_with_files(diagnostics).trim_end());
     }
 }
 

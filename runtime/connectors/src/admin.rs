@@ -1,6 +1,6 @@
 //! What people do with topics from the command line: list, describe, make, delete, produce.
 //!
-//! Functions are async and answer within [`kafka_client::REACH_TIME_MAX`] if the cluster is out of reach.
+//! Functions are async and answer within [`REACH_TIME_MAX`] if the cluster is out of reach.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 
-use crate::kafka_client::{self, ClientEvents, Cluster, KafkaConsumer};
+use crate::kafka_client::{
+    self, ATTEMPT_TIME_MAX, ClientEvents, Cluster, KafkaConsumer, REACH_TIME_MAX,
+};
 use crate::kafka_producer::TopicProducer;
 
 /// How long a cluster may take to make or delete a topic.
@@ -94,9 +96,9 @@ pub async fn create_topic(
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
             bail!("topic `{topic}` exists already")
         }
-        Some(Err((_, RDKafkaErrorCode::InvalidTopic))) => bail!(
-            "`{topic}` is no topic name: at most 249 letters, digits, `.`, `_` and `-`"
-        ),
+        Some(Err((_, RDKafkaErrorCode::InvalidTopic))) => {
+            bail!("`{topic}` is no topic name: at most 249 letters, digits, `.`, `_` and `-`")
+        }
         Some(Err((_, code))) => bail!("topic `{topic}` was not made: {code}"),
         Some(Ok(_)) => Ok(()),
         None => bail!("the cluster did not answer about topic `{topic}`"),
@@ -118,7 +120,8 @@ pub async fn delete_topic(cluster: &Cluster, topic: &str) -> Result<()> {
     }
 }
 
-/// Sends records to one topic. Keys are hashed as the Java client does (murmur2); retries neither double nor reorder.
+/// Sends records to one topic. Keys are hashed as the Java client does (murmur2); retries neither
+/// double nor reorder.
 pub struct RecordProducer {
     producer: Arc<TopicProducer>,
 }
@@ -171,8 +174,8 @@ pub(crate) fn topic_blocking(cluster: &Cluster, topic: &str) -> Result<Option<To
     topic_in(&*asker(cluster)?, cluster, topic)
 }
 
-/// [`create_topic`] with the cluster's defaults, for a thread of the runtime that may block. One that somebody else has
-/// just made is fine.
+/// [`create_topic`] with the cluster's defaults, for a thread of the runtime that may block. One
+/// that somebody else has just made is fine.
 pub(crate) fn create_topic_blocking(cluster: &Cluster, topic: &str, partitions: i32) -> Result<()> {
     let settings = BTreeMap::new();
     let make = create_topic(cluster, topic, partitions, None, &settings);
@@ -213,8 +216,8 @@ fn partitions(cluster: &Cluster, topic: &str) -> Result<Vec<PartitionSummary>> {
     };
     let mut partitions = Vec::new();
     for partition in found.partitions() {
-        let (earliest, end) = kafka_client::asked(&consumer, cluster, || {
-            consumer.fetch_watermarks(topic, partition.id(), kafka_client::ATTEMPT_TIME_MAX)
+        let (earliest, end) = kafka_client::asked(&consumer, cluster, REACH_TIME_MAX, || {
+            consumer.fetch_watermarks(topic, partition.id(), ATTEMPT_TIME_MAX)
         })?;
         partitions.push(PartitionSummary {
             partition: partition.id(),
@@ -245,7 +248,8 @@ async fn settings(cluster: &Cluster, topic: &str) -> Result<BTreeMap<String, Str
 
 /// A consumer that only asks.
 fn asker(cluster: &Cluster) -> Result<Arc<KafkaConsumer>> {
-    cluster.consumer(GROUP, &[("enable.auto.commit", "false"), ("allow.auto.create.topics", "false")])
+    cluster
+        .consumer(GROUP, &[("enable.auto.commit", "false"), ("allow.auto.create.topics", "false")])
 }
 
 fn admin_client(cluster: &Cluster) -> Result<AdminClient<ClientEvents>> {
@@ -263,10 +267,8 @@ fn options() -> AdminOptions {
 
 /// A clear error if no broker answers.
 async fn reach(cluster: &Cluster) -> Result<()> {
-    on_thread(cluster, |cluster| {
-        kafka_client::metadata(&*asker(cluster)?, cluster, None).map(drop)
-    })
-    .await
+    on_thread(cluster, |cluster| kafka_client::metadata(&*asker(cluster)?, cluster, None).map(drop))
+        .await
 }
 
 /// librdkafka's questions block: they are asked on a thread that may.

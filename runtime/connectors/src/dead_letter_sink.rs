@@ -1,5 +1,5 @@
-//! Dead letters into a topic of the source's cluster: the record as it was, with headers that say where it came from
-//! and why it is here.
+//! Dead letters into a topic of the source's cluster: the record as it was, with headers that say
+//! where it came from and why it is here.
 
 use std::sync::Arc;
 
@@ -33,7 +33,9 @@ impl DeadLetterSink for DeadLetterTopic {
 
     async fn flush(&self) -> Result<()> {
         let producer = self.producer.clone();
-        tokio::task::spawn_blocking(move || producer.flush()).await?.context("cannot store dead letters")
+        tokio::task::spawn_blocking(move || producer.flush())
+            .await?
+            .context("cannot store dead letters")
     }
 }
 

@@ -1,5 +1,6 @@
-//! Checkpoints of a Delta table, written beside the commits. Nothing is lost without them, but a log without
-//! checkpoints becomes slow to read. A checkpoint also removes log entries that the table no longer wants to keep.
+//! Checkpoints of a Delta table, written beside the commits. Nothing is lost without them, but a
+//! log without checkpoints becomes slow to read. A checkpoint also removes log entries that the
+//! table no longer wants to keep.
 
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ impl Checkpoints {
         Ok(Checkpoints { running: None, newest: newest.unwrap_or(0) })
     }
 
-    /// Begins a checkpoint if it is time for one. A failure is logged: the next one makes up for it.
+    /// Begins a checkpoint if it is time for one. A failure is logged: the next one makes up for
+    /// it.
     pub(crate) fn after_commit(&mut self, table: &OpenTable, version: u64) {
         let Some(every) = table.checkpoint_every else { return };
         let behind = version.saturating_sub(self.newest);

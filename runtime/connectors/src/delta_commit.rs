@@ -1,15 +1,16 @@
 //! Commits to a Delta table's log: one entry, made only if its version is still free.
 //!
-//! The crate's own commit path keeps a growing state per handle and becomes slower with every commit; this one keeps
-//! a version number and stays flat. An append conflicts with nothing but a change of the table's metadata or protocol
-//! and a `txn` of our own by somebody else: those are looked for in every entry that came first.
+//! The crate's own commit path keeps a growing state per handle and becomes slower with every
+//! commit; this one keeps a version number and stays flat. An append conflicts with nothing but a
+//! change of the table's metadata or protocol and a `txn` of our own by somebody else: those are
+//! looked for in every entry that came first.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use deltalake::logstore::CommitOrBytes;
 use deltalake::kernel::transaction::TransactionError;
+use deltalake::logstore::CommitOrBytes;
 use serde_json::Value;
 
 use crate::delta_location::Location;
@@ -33,7 +34,8 @@ pub(crate) struct Committer {
 /// Why an entry was not made.
 #[derive(Debug)]
 pub(crate) enum CommitError {
-    /// The entry at this version changed the table's schema or protocol: look at the table again, then try again.
+    /// The entry at this version changed the table's schema or protocol: look at the table again,
+    /// then try again.
     TableChanged { version: u64 },
     /// Somebody else committed under one of our application ids.
     Fenced { version: u64, app_id: String },
@@ -45,7 +47,8 @@ pub(crate) enum CommitError {
 pub(crate) struct Entry<'a> {
     /// The actions but for `commitInfo`.
     pub(crate) actions: &'a [Value],
-    /// `commitInfo`; [`Committer::append`] adds the time and an id by which it knows its own entries again.
+    /// `commitInfo`; [`Committer::append`] adds the time and an id by which it knows its own
+    /// entries again.
     pub(crate) commit_info: Value,
     /// Application ids whose `txn` in somebody else's entry stops us.
     pub(crate) app_ids: &'a BTreeSet<String>,
@@ -74,8 +77,8 @@ impl Committer {
         Committer { location: location.clone(), version: 0 }.put(0, &bytes, &unique).await
     }
 
-    /// Makes the entry at the next free version and returns that version. When this returns, a local table's entry
-    /// is on disk.
+    /// Makes the entry at the next free version and returns that version. When this returns, a
+    /// local table's entry is on disk.
     pub(crate) async fn append(&mut self, entry: Entry<'_>) -> Result<u64, CommitError> {
         let unique = uuid::Uuid::new_v4().to_string();
         let bytes = render(&entry, &unique).map_err(CommitError::Failed)?;
@@ -139,7 +142,8 @@ impl Committer {
             return tokio::task::spawn_blocking(put).await?;
         }
         let entry = CommitOrBytes::LogBytes(bytes.to_vec().into());
-        let written = self.location.log_store.write_commit_entry(version, entry, Default::default());
+        let written =
+            self.location.log_store.write_commit_entry(version, entry, Default::default());
         match written.await {
             Ok(()) => Ok(true),
             Err(TransactionError::VersionAlreadyExists(_)) => Ok(false),
@@ -218,7 +222,10 @@ mod tests {
     #[test]
     fn our_own_entry_is_known_again_and_a_txn_of_ours_by_others_fences() {
         let txn = "{\"txn\":{\"appId\":\"a\",\"version\":1}}";
-        assert_eq!(judged(&format!("{{\"commitInfo\":{{\"txnId\":\"me\"}}}}\n{txn}")), Winner::Ours);
+        assert_eq!(
+            judged(&format!("{{\"commitInfo\":{{\"txnId\":\"me\"}}}}\n{txn}")),
+            Winner::Ours
+        );
         assert_eq!(judged(&format!("{txn}\n{{\"metaData\":{{}}}}")), Winner::Fenced("a".into()));
     }
 

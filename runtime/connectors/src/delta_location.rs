@@ -1,8 +1,9 @@
-//! Where a Delta table lives: a local folder or an object store. Answers whether it can be used before anything
-//! starts, and gets local files onto the disk.
+//! Where a Delta table lives: a local folder or an object store. Answers whether it can be used
+//! before anything starts, and gets local files onto the disk.
 //!
-//! Invariant: a local log entry is complete and on disk before it has its name. `object_store` syncs nothing, and a
-//! zero-length or torn entry after a power cut would lose rows silently or make the whole table unreadable.
+//! Invariant: a local log entry is complete and on disk before it has its name. `object_store`
+//! syncs nothing, and a zero-length or torn entry after a power cut would lose rows silently or
+//! make the whole table unreadable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -27,15 +28,17 @@ pub(crate) struct Location {
 }
 
 impl Location {
-    /// The place of a table that may still have to be made. A local folder is created and tried out.
+    /// The place of a table that may still have to be made. A local folder is created and tried
+    /// out.
     ///
-    /// Errors: the path is a file, the folder holds something that is no Delta table, it cannot be written, the
-    /// scheme has no object store in this build.
+    /// Errors: the path is a file, the folder holds something that is no Delta table, it cannot be
+    /// written, the scheme has no object store in this build.
     pub(crate) fn prepare(table: &str, storage: &BTreeMap<String, String>) -> Result<Location> {
         if let Some(folder) = local_folder(table)? {
             check_folder(&folder)?;
-            fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot create the table folder `{}`", folder.display()))?;
+            fs::create_dir_all(&folder).with_context(|| {
+                format!("cannot create the table folder `{}`", folder.display())
+            })?;
             check_writable(&folder)?;
         }
         Location::resolve(table, storage)
@@ -68,8 +71,8 @@ impl Location {
         Ok(Location { written: table.to_string(), folder, log_store })
     }
 
-    /// Syncs data files (paths as in their `add` actions) and the folders above them, up to the table's own.
-    /// Nothing to do on an object store. Blocks.
+    /// Syncs data files (paths as in their `add` actions) and the folders above them, up to the
+    /// table's own. Nothing to do on an object store. Blocks.
     pub(crate) fn sync_data_files(&self, paths: &[String]) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let mut folders = BTreeSet::new();
@@ -108,8 +111,8 @@ impl Location {
         self.folder.as_ref().map_or(Ok(()), |folder| sync(&folder.join(LOG_FOLDER)))
     }
 
-    /// Makes log entry `version` of a local table, all or nothing and on disk; `false` if the version is taken.
-    /// Blocks.
+    /// Makes log entry `version` of a local table, all or nothing and on disk; `false` if the
+    /// version is taken. Blocks.
     pub(crate) fn put_log_entry(&self, version: u64, entry: &[u8], unique: &str) -> Result<bool> {
         let folder = self.folder.as_ref().context("not a local table")?;
         let log = folder.join(LOG_FOLDER);
@@ -151,7 +154,9 @@ fn check_folder(folder: &Path) -> Result<()> {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => bail!("`{name}` is a file; a Delta table is a folder: give another path"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("cannot open the folder `{name}`")),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot open the folder `{name}`"));
+        }
     }
     let mut entries =
         fs::read_dir(folder).with_context(|| format!("cannot list the folder `{name}`"))?;

@@ -1,8 +1,9 @@
-//! What the transaction log of a Delta table says about us: the `txn` actions of every application in one pass.
+//! What the transaction log of a Delta table says about us: the `txn` actions of every application
+//! in one pass.
 //!
-//! The `deltalake` crate answers for one application id at a time and replays the log for each. Here the newest
-//! checkpoint and the commits after it are read once, whatever the number of partitions. Delta protocol, sections
-//! "Checkpoints" and "Transaction Identifiers".
+//! The `deltalake` crate answers for one application id at a time and replays the log for each.
+//! Here the newest checkpoint and the commits after it are read once, whatever the number of
+//! partitions. Delta protocol, sections "Checkpoints" and "Transaction Identifiers".
 
 use std::collections::BTreeMap;
 
@@ -59,7 +60,8 @@ struct Checkpoint {
     files: Vec<Path>,
 }
 
-/// The newest complete checkpoint at or below `version`: in one file, in parts, or of the second kind (with an id).
+/// The newest complete checkpoint at or below `version`: in one file, in parts, or of the second
+/// kind (with an id).
 fn newest_checkpoint(files: &[Path], version: u64) -> Option<Checkpoint> {
     let mut parts: BTreeMap<(u64, String), Vec<Path>> = BTreeMap::new();
     for file in files {
@@ -147,7 +149,8 @@ mod tests {
     use super::*;
 
     fn newest(names: &[&str], version: u64) -> Option<(u64, usize)> {
-        let files: Vec<_> = names.iter().map(|name| Path::from(format!("_delta_log/{name}"))).collect();
+        let files: Vec<_> =
+            names.iter().map(|name| Path::from(format!("_delta_log/{name}"))).collect();
         newest_checkpoint(&files, version).map(|found| (found.version, found.files.len()))
     }
 

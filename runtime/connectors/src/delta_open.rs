@@ -1,5 +1,6 @@
-//! Opens the table of a Delta sink: makes it if it is absent, checks that an append by us leaves it right, adds the
-//! columns that it lacks if the pipeline says so, and reads what the table knows about us.
+//! Opens the table of a Delta sink: makes it if it is absent, checks that an append by us leaves it
+//! right, adds the columns that it lacks if the pipeline says so, and reads what the table knows
+//! about us.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +33,8 @@ pub(crate) struct OpenTable {
     pub(crate) fit: Fit,
     pub(crate) handle: BlindDeltaTable,
     pub(crate) transactions: Transactions,
-    /// Commits between two checkpoints; absent: the table has checkpoints of a kind that we do not write.
+    /// Commits between two checkpoints; absent: the table has checkpoints of a kind that we do not
+    /// write.
     pub(crate) checkpoint_every: Option<u64>,
 }
 
@@ -74,10 +76,14 @@ async fn describe(
 ) -> Result<OpenTable> {
     let partition_columns = handle.metadata().partition_columns();
     let same = partition_columns.len() == config.partition_by.len()
-        && partition_columns.iter().zip(&config.partition_by).all(|(a, b)| delta_schema::same_name(a, b));
+        && partition_columns
+            .iter()
+            .zip(&config.partition_by)
+            .all(|(a, b)| delta_schema::same_name(a, b));
     if !config.partition_by.is_empty() && !same {
         bail!(
-            "table `{}` is partitioned by [{}], the pipeline says [{}]; a table keeps the partitioning it was made with",
+            "table `{}` is partitioned by [{}], the pipeline says [{}]; a table keeps the \
+             partitioning it was made with",
             config.table,
             partition_columns.join(", "),
             config.partition_by.join(", ")

@@ -1,14 +1,14 @@
 //! Which rows fit into which Delta table. Pure: schemas in, a plan or every difference out.
 //!
-//! The comparison is our own, since the writer of the `deltalake` crate drops an unknown column of a partitioned
-//! table silently. Rules as in Spark: names match without regard to case, order does not matter, a column that the
-//! rows lack becomes null, no type is widened or converted.
+//! The comparison is our own, since the writer of the `deltalake` crate drops an unknown column of
+//! a partitioned table silently. Rules as in Spark: names match without regard to case, order does
+//! not matter, a column that the rows lack becomes null, no type is widened or converted.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use arrow_array::{Array, ArrayRef, ListArray, MapArray, RecordBatch, StructArray, new_null_array};
 use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, ListArray, MapArray, RecordBatch, StructArray, new_null_array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::{Metadata, Protocol, StructField};
@@ -46,13 +46,12 @@ impl Fit {
     ///
     /// Errors: a null in a column that the table declares as never null.
     pub(crate) fn apply(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let columns = self.table.fields().iter().zip(&self.sources).map(|(field, source)| {
-            match source {
+        let columns =
+            self.table.fields().iter().zip(&self.sources).map(|(field, source)| match source {
                 Some(index) => conform(rows.column(*index), field.data_type())
                     .with_context(|| format!("column `{}`", field.name())),
                 None => Ok(new_null_array(field.data_type(), rows.num_rows())),
-            }
-        });
+            });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         RecordBatch::try_new(self.table.clone(), columns).context("the rows do not fit the table")
     }
@@ -82,7 +81,8 @@ pub(crate) fn fit(rows: &Schema, table: &SchemaRef) -> Result<Fit, Differences> 
         if !field.is_nullable() && find(rows, field.name()).is_none() {
             let name = field.name();
             differences.conflicts.push(format!(
-                "column `{name}` of the table is declared as never null, and the rows do not have it"
+                "column `{name}` of the table is declared as never null, and the rows do not have \
+                 it"
             ));
         }
     }
@@ -95,7 +95,8 @@ pub(crate) fn fit(rows: &Schema, table: &SchemaRef) -> Result<Fit, Differences> 
 
 /// The columns of a table made for these rows: all nullable, as Spark makes them.
 ///
-/// Errors: a name that Delta readers refuse, two names that differ only in case, a type that Delta does not have.
+/// Errors: a name that Delta readers refuse, two names that differ only in case, a type that Delta
+/// does not have.
 pub(crate) fn table_columns(rows: &Schema) -> Result<Vec<StructField>> {
     for (index, field) in rows.fields().iter().enumerate() {
         check_name(field.name())?;
@@ -139,8 +140,8 @@ pub(crate) fn check_table(protocol: &Protocol, metadata: &Metadata) -> Result<()
     check_protocol(&serde_json::to_value(protocol)?)?;
     if let Some(duration) = metadata.configuration().get("delta.setTransactionRetentionDuration") {
         bail!(
-            "the table sets delta.setTransactionRetentionDuration = \"{duration}\": the cursors kept in it would \
-             expire and rows come twice after a pause; unset that property"
+            "the table sets delta.setTransactionRetentionDuration = \"{duration}\": the cursors \
+             kept in it would expire and rows come twice after a pause; unset that property"
         );
     }
     if metadata.configuration().keys().any(|key| key.starts_with("delta.constraints.")) {
@@ -171,9 +172,12 @@ fn check_protocol(protocol: &serde_json::Value) -> Result<()> {
     if reader > READER_VERSION_MAX || writer > WRITER_VERSION_MAX {
         bail!("the table needs protocol {reader}/{writer}, this sink knows 3/7");
     }
-    // Before versions 3/7 a version stands for features; 5 brought column mapping, 6 identity columns.
+    // Before versions 3/7 a version stands for features; 5 brought column mapping, 6 identity
+    // columns.
     if reader == 2 || (writer > 4 && writer < 7) {
-        bail!("the table has protocol {reader}/{writer} with column mapping, which this sink lacks");
+        bail!(
+            "the table has protocol {reader}/{writer} with column mapping, which this sink lacks"
+        );
     }
     if let Some(unknown) = features(protocol).find(|feature| !FEATURES_KNOWN.contains(feature)) {
         bail!("the table has the feature `{unknown}`, which this sink cannot keep right");
@@ -209,7 +213,8 @@ fn compare(path: &str, rows: &DataType, table: &DataType, differences: &mut Diff
                         compare(&below, field.data_type(), there.data_type(), differences);
                     }
                     None => differences.conflicts.push(format!(
-                        "field `{below}` ({}) is not in the table; a field inside of a column is never added",
+                        "field `{below}` ({}) is not in the table; a field inside of a column is \
+                         never added",
                         type_name(field.data_type())
                     )),
                 }
@@ -289,7 +294,9 @@ fn conform(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
             let values = array.as_struct_opt().context("not a struct")?;
             let columns = fields.iter().map(|field| {
                 let names = values.fields().iter();
-                match names.zip(values.columns()).find(|(from, _)| same_name(from.name(), field.name()))
+                match names
+                    .zip(values.columns())
+                    .find(|(from, _)| same_name(from.name(), field.name()))
                 {
                     Some((_, column)) => conform(column, field.data_type()),
                     None => Ok(new_null_array(field.data_type(), values.len())),
@@ -297,7 +304,8 @@ fn conform(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
             });
             let columns = columns.collect::<Result<Vec<_>>>()?;
             let nulls = values.nulls().cloned();
-            let array = StructArray::try_new_with_length(fields.clone(), columns, nulls, values.len());
+            let array =
+                StructArray::try_new_with_length(fields.clone(), columns, nulls, values.len());
             Ok(Arc::new(array?))
         }
         DataType::Map(entries, sorted) => {
@@ -305,7 +313,8 @@ fn conform(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
             let DataType::Struct(fields) = entries.data_type() else { bail!("not a map") };
             let columns = map.entries().columns().iter().zip(fields);
             let columns = columns.map(|(column, field)| conform(column, field.data_type()));
-            let columns = StructArray::try_new(fields.clone(), columns.collect::<Result<_>>()?, None)?;
+            let columns =
+                StructArray::try_new(fields.clone(), columns.collect::<Result<_>>()?, None)?;
             let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
             Ok(Arc::new(MapArray::try_new(entries.clone(), offsets, columns, nulls, *sorted)?))
         }
@@ -331,7 +340,8 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
         DataType::List(item) => format!("array<{}>", type_name(item.data_type())),
         DataType::Struct(fields) => {
-            let name = |field: &Arc<Field>| format!("{} {}", field.name(), type_name(field.data_type()));
+            let name =
+                |field: &Arc<Field>| format!("{} {}", field.name(), type_name(field.data_type()));
             format!("struct<{}>", fields.iter().map(name).collect::<Vec<_>>().join(", "))
         }
         DataType::Map(entries, _) => {
@@ -344,7 +354,10 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
 
 fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.contains(|c| NAME_CHARACTERS_REFUSED.contains(c)) {
-        bail!("column `{name}`: a Delta table takes no name with one of ` ,;{{}}()=`, tab or line break; rename it");
+        bail!(
+            "column `{name}`: a Delta table takes no name with one of ` ,;{{}}()=`, tab or line \
+             break; rename it"
+        );
     }
     Ok(())
 }
@@ -425,7 +438,8 @@ mod tests {
         let check = |protocol| check_protocol(&protocol);
         check(json!({"minReaderVersion": 1, "minWriterVersion": 2})).unwrap();
         check(json!({"minReaderVersion": 3, "minWriterVersion": 7,
-            "readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors", "invariants"]}))
+            "readerFeatures": ["deletionVectors"],
+            "writerFeatures": ["deletionVectors", "invariants"]}))
         .unwrap();
         let refusal = check(json!({"minReaderVersion": 3, "minWriterVersion": 7,
             "readerFeatures": [], "writerFeatures": ["rowTracking"]}));

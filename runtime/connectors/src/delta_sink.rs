@@ -1,11 +1,11 @@
 //! A Delta table at the end of a pipeline, exactly once.
 //!
-//! Invariant: one commit holds the files and, per source partition, a `txn` action with the next offset. A restart
-//! reads those `txn`s; there is no other state. A crash between a file and the commit leaves a file that nobody
-//! refers to; a crash after the commit loses nothing.
+//! Invariant: one commit holds the files and, per source partition, a `txn` action with the next
+//! offset. A restart reads those `txn`s; there is no other state. A crash between a file and the
+//! commit leaves a file that nobody refers to; a crash after the commit loses nothing.
 //!
-//! The order of one commit: files complete and on disk → log entry on disk, made only if nobody was faster → cursors
-//! in memory. Lanes encode parquet on their own threads.
+//! The order of one commit: files complete and on disk → log entry on disk, made only if nobody was
+//! faster → cursors in memory. Lanes encode parquet on their own threads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,7 +82,8 @@ struct Lanes {
     failed: Mutex<Option<String>>,
 }
 
-/// Writes the files of some lanes; a lane stays with its encoder, so that its rows keep their order in the file.
+/// Writes the files of some lanes; a lane stays with its encoder, so that its rows keep their order
+/// in the file.
 #[derive(Default)]
 struct Encoder {
     writer: Option<RecordBatchWriter>,
@@ -101,13 +102,14 @@ struct Window {
 impl DeltaSink {
     /// Opens the table, making it if it is absent.
     ///
-    /// Errors, before anything is written: a folder that cannot be written or holds something else, rows that do
-    /// not fit, a table that an append by us would not leave right.
+    /// Errors, before anything is written: a folder that cannot be written or holds something else,
+    /// rows that do not fit, a table that an append by us would not leave right.
     pub async fn open(setup: DeltaSinkSetup) -> Result<DeltaSink> {
         let table = delta_open::open(&setup.config, &setup.rows)
             .await
             .with_context(|| format!("sink `{}`", setup.sink))?;
-        let encoders = std::thread::available_parallelism().map_or(1, usize::from).min(ENCODERS_MAX);
+        let encoders =
+            std::thread::available_parallelism().map_or(1, usize::from).min(ENCODERS_MAX);
         let committer = Committer { location: table.location.clone(), version: table.version };
         let checkpoints = Checkpoints::new(&table).await?;
         let lanes = Lanes {
@@ -118,12 +120,12 @@ impl DeltaSink {
             window: Mutex::new(Window::new(encoders)),
             failed: Mutex::default(),
         };
-        let state =
-            CommitState { committer, checkpoints, sequence: 0, rowless_since: None };
+        let state = CommitState { committer, checkpoints, sequence: 0, rowless_since: None };
         Ok(DeltaSink { setup, lanes: Arc::new(lanes), state: tokio::sync::Mutex::new(state) })
     }
 
-    /// Reads the table anew: another process may have stored cursors since, but not of partitions `held`.
+    /// Reads the table anew: another process may have stored cursors since, but not of partitions
+    /// `held`.
     async fn refresh(&self, state: &mut CommitState, held: BTreeSet<TopicPartition>) -> Result<()> {
         let table = delta_open::open(&self.setup.config, &self.setup.rows).await?;
         let stored = cursors_in(&table.transactions, &app_prefix(&self.setup));
@@ -209,7 +211,8 @@ impl DeltaSink {
         }
     }
 
-    /// Others changed the table's metadata: files that we have written stay good if their columns are still there.
+    /// Others changed the table's metadata: files that we have written stay good if their columns
+    /// are still there.
     async fn accept_change(
         &self,
         state: &mut CommitState,
@@ -217,12 +220,14 @@ impl DeltaSink {
         held: BTreeSet<TopicPartition>,
     ) -> Result<()> {
         let old = self.lanes.table().schema.clone();
-        self.refresh(state, held).await.with_context(|| format!("the table changed at version {version}"))?;
+        self.refresh(state, held)
+            .await
+            .with_context(|| format!("the table changed at version {version}"))?;
         let new = self.lanes.table().schema.clone();
         if let Err(differences) = delta_schema::fit(&old, &new) {
             bail!(
-                "the table changed at version {version} so that rows already written do not fit: {} columns are \
-                 gone, {}",
+                "the table changed at version {version} so that rows already written do not fit: \
+                 {} columns are gone, {}",
                 differences.missing.len(),
                 differences.conflicts.join("; ")
             );
@@ -252,8 +257,8 @@ impl DeltaSink {
 
     fn fenced(&self, version: u64, what: &str) -> anyhow::Error {
         anyhow!(
-            "FENCED: another process committed {what} for sink `{}` of pipeline `{}` at version {version} of table \
-             `{}`; this one stops, since its rows would be there twice",
+            "FENCED: another process committed {what} for sink `{}` of pipeline `{}` at version \
+             {version} of table `{}`; this one stops, since its rows would be there twice",
             self.setup.sink,
             self.setup.pipeline,
             self.setup.config.table
@@ -279,7 +284,8 @@ impl Sink for DeltaSink {
         Ok(Box::new(DeltaSinkWriter { lanes: self.lanes.clone() }))
     }
 
-    /// Nothing new since the last commit: `None`, or with `now` a [`Committed`] of no rows; the table is not touched.
+    /// Nothing new since the last commit: `None`, or with `now` a [`Committed`] of no rows; the
+    /// table is not touched.
     async fn commit(&self, cursors: &Offsets, now: bool) -> Result<Option<Committed>> {
         let mut state = self.state.lock().await;
         self.lanes.check()?;
@@ -288,7 +294,11 @@ impl Sink for DeltaSink {
             let ahead = |(partition, next): &(&TopicPartition, &i64)| {
                 stored.get(*partition).is_none_or(|stored| stored < next)
             };
-            cursors.iter().filter(ahead).map(|(partition, next)| (partition.clone(), *next)).collect()
+            cursors
+                .iter()
+                .filter(ahead)
+                .map(|(partition, next)| (partition.clone(), *next))
+                .collect()
         };
         let (rows, bytes, first_row_at) = self.lanes.window().measure();
         if rows == 0 && moved.is_empty() {
@@ -305,14 +315,21 @@ impl Sink for DeltaSink {
             return Ok(None);
         }
         let committed = self.store(&mut state, &moved).await;
-        let context = || format!("sink `{}`: cannot commit to table `{}`", self.setup.sink, self.setup.config.table);
-        let committed = committed.with_context(context).inspect_err(|error| self.lanes.fail(error))?;
+        let context = || {
+            format!(
+                "sink `{}`: cannot commit to table `{}`",
+                self.setup.sink, self.setup.config.table
+            )
+        };
+        let committed =
+            committed.with_context(context).inspect_err(|error| self.lanes.fail(error))?;
         state.checkpoints.wait_if(now).await;
         Ok(Some(committed))
     }
 
     fn guarantee(&self) -> String {
-        "exactly once: the rows and the source offsets are in the same commit of the Delta table".into()
+        "exactly once: the rows and the source offsets are in the same commit of the Delta table"
+            .into()
     }
 }
 
@@ -390,8 +407,8 @@ impl Lanes {
 }
 
 impl OpenTable {
-    /// A writer of data files: zstd 1, which costs a tenth of the speed and halves the files; dictionaries and
-    /// statistics stay on, since Delta's minima and maxima come from them.
+    /// A writer of data files: zstd 1, which costs a tenth of the speed and halves the files;
+    /// dictionaries and statistics stay on, since Delta's minima and maxima come from them.
     fn writer(&self) -> Result<RecordBatchWriter> {
         let properties = WriterProperties::builder()
             .set_created_by(ENGINE.to_string())
@@ -414,7 +431,8 @@ impl Window {
     }
 }
 
-/// Whether a commit is due; `since`: the first row, or without rows the first offset, that waits for it.
+/// Whether a commit is due; `since`: the first row, or without rows the first offset, that waits
+/// for it.
 fn is_due(
     every: &CommitEvery,
     now: Instant,
@@ -454,7 +472,8 @@ fn app_id(prefix: &str, partition: &TopicPartition) -> String {
 /// The cursors among a table's transactions. Topic names have no colon.
 fn cursors_in(transactions: &Transactions, prefix: &str) -> Offsets {
     let cursor = |(app_id, version): (&String, &i64)| {
-        let (topic, partition) = app_id.strip_prefix(prefix)?.strip_prefix(':')?.rsplit_once(':')?;
+        let (topic, partition) =
+            app_id.strip_prefix(prefix)?.strip_prefix(':')?.rsplit_once(':')?;
         Some((TopicPartition::new(topic, partition.parse().ok()?), *version))
     };
     transactions.iter().filter_map(cursor).collect()

@@ -1,14 +1,16 @@
-//! What a Delta sink promises, against real tables in folders; crashes are sinks dropped at a chosen step.
+//! What a Delta sink promises, against real tables in folders; crashes are sinks dropped at a
+//! chosen step.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;
 
+use arrow_array::builder::{Int32Builder, MapBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{
-    ArrayRef, BinaryArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array,
+    Int64Array, StringArray, TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use gristmill_engine::config::SchemaEvolution;
@@ -53,8 +55,10 @@ fn at(partition: i32) -> TopicPartition {
 
 /// One row per offset, whose id tells partition and offset.
 fn rows(partition: i32, offsets: std::ops::Range<i64>) -> SinkRows {
-    let ids: Vec<_> = offsets.clone().map(|offset| i64::from(partition) * 1_000_000 + offset).collect();
-    let cities: Vec<_> = ids.iter().map(|id| if id % 3 == 0 { "Chicago" } else { "Reno" }).collect();
+    let ids: Vec<_> =
+        offsets.clone().map(|offset| i64::from(partition) * 1_000_000 + offset).collect();
+    let cities: Vec<_> =
+        ids.iter().map(|id| if id % 3 == 0 { "Chicago" } else { "Reno" }).collect();
     let columns: Vec<ArrayRef> =
         vec![Arc::new(Int64Array::from(ids)), Arc::new(StringArray::from(cities))];
     let rows = RecordBatch::try_new(order_schema(), columns).unwrap();
@@ -66,7 +70,11 @@ async fn put(sink: &DeltaSink, rows: SinkRows) -> Result<()> {
     tokio::task::spawn_blocking(move || writer.write(&rows)).await.unwrap()
 }
 
-async fn put_and_commit(sink: &DeltaSink, partition: i32, offsets: std::ops::Range<i64>) -> Committed {
+async fn put_and_commit(
+    sink: &DeltaSink,
+    partition: i32,
+    offsets: std::ops::Range<i64>,
+) -> Committed {
     let end = offsets.end;
     put(sink, rows(partition, offsets)).await.unwrap();
     sink.commit(&Offsets::from([(at(partition), end)]), true).await.unwrap().unwrap()
@@ -78,7 +86,9 @@ async fn ids(table: &Path) -> Vec<i64> {
     let batches = delta_table::first_rows(&name, &BTreeMap::new(), usize::MAX).await.unwrap();
     let mut ids: Vec<_> = batches
         .iter()
-        .flat_map(|rows| rows.column_by_name("id").unwrap().as_primitive::<Int64Type>().values().to_vec())
+        .flat_map(|rows| {
+            rows.column_by_name("id").unwrap().as_primitive::<Int64Type>().values().to_vec()
+        })
         .collect();
     ids.sort_unstable();
     ids
@@ -109,7 +119,8 @@ async fn rows_and_cursors_are_in_one_commit_and_a_restart_goes_on_there() {
     put(&sink, rows(1, 5..9)).await.unwrap();
     let committed = put_and_commit(&sink, 0, 0..10).await;
     assert_eq!((committed.rows, committed.detail.as_str()), (14, "version 1"));
-    let entry = fs::read_to_string(table.join("_delta_log").join(format!("{:020}.json", 1))).unwrap();
+    let entry =
+        fs::read_to_string(table.join("_delta_log").join(format!("{:020}.json", 1))).unwrap();
     assert!(entry.contains(r#""appId":"gristmill:orders:lake:orders:0","version":10"#), "{entry}");
     assert!(entry.contains(r#""modules":{"parse":"ab12"}"#), "{entry}");
     assert!(entry.contains(r#""operation":"STREAMING UPDATE""#), "{entry}");
@@ -199,7 +210,8 @@ async fn commits_stay_flat_and_a_restart_reads_the_cursor_from_a_checkpoint() {
     drop(sink);
     let log = folder.path().join("_delta_log");
     assert_eq!(files(&log, "parquet"), 3, "a checkpoint every 100 commits");
-    // Partition 0's cursor is in the entry after the checkpoint, partition 1's in the checkpoint alone.
+    // Partition 0's cursor is in the entry after the checkpoint, partition 1's in the checkpoint
+    // alone.
     for version in 0..300 {
         fs::remove_file(log.join(format!("{version:020}.json"))).unwrap();
     }
@@ -245,7 +257,12 @@ fn time_rows_or_bytes_make_a_commit_due_and_no_rows_wait_a_minute() {
 }
 
 fn wider() -> SchemaRef {
-    let fields = order_schema().fields().iter().cloned().chain([Arc::new(Field::new("coupon", DataType::Utf8, true))]).collect::<Fields>();
+    let fields = order_schema()
+        .fields()
+        .iter()
+        .cloned()
+        .chain([Arc::new(Field::new("coupon", DataType::Utf8, true))])
+        .collect::<Fields>();
     Arc::new(Schema::new(fields))
 }
 
@@ -339,11 +356,42 @@ async fn partition_values_of_any_text_find_their_folders() {
         .collect();
     found.sort();
     // Delta cannot tell an empty partition value from null.
-    let mut expected: Vec<_> =
-        ["New York", "Zürich/Süd", "50% off=yes", "Chicago"].iter().map(|city| Some(city.to_string())).collect();
+    let mut expected: Vec<_> = ["New York", "Zürich/Süd", "50% off=yes", "Chicago"]
+        .iter()
+        .map(|city| Some(city.to_string()))
+        .collect();
     expected.extend([None, None]);
     expected.sort();
     assert_eq!(found, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_may_be_partitioned_by_days_and_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, true),
+        Field::new("day", DataType::Date32, true),
+        Field::new("time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+    ]));
+    let times = TimestampMicrosecondArray::from(vec![1_700_000_000_123_456, 0, 0]);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(0..3)),
+        Arc::new(Date32Array::from(vec![20_000, 1, 1])),
+        Arc::new(times.with_timezone("UTC")),
+    ];
+    let batch = RecordBatch::try_new(schema.clone(), columns).unwrap();
+    let mut partitioned = setup(folder.path());
+    partitioned.rows = schema;
+    partitioned.config.partition_by = vec!["day".into(), "time".into()];
+    let sink = DeltaSink::open(partitioned).await.unwrap();
+    let offsets = (0..3).collect();
+    put(&sink, SinkRows { partition: at(0), rows: batch.clone(), offsets }).await.unwrap();
+    sink.commit(&Offsets::from([(at(0), 3)]), true).await.unwrap();
+    let name = folder.path().display().to_string();
+    let rows = delta_table::first_rows(&name, &BTreeMap::new(), 9).await.unwrap();
+    assert_eq!(rows.len(), 2, "two folders");
+    let first = rows.iter().find(|rows| rows.num_rows() == 1).unwrap();
+    assert_eq!(first.columns(), batch.slice(0, 1).columns());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -351,6 +399,11 @@ async fn every_type_of_a_stage_comes_back_as_it_went_in() {
     let folder = tempfile::tempdir().unwrap();
     let item = DataType::Struct(vec![Field::new("sku", DataType::Utf8, true)].into());
     let list = DataType::List(Arc::new(Field::new("item", item, true)));
+    let mut tags = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+    tags.keys().append_value("size");
+    tags.values().append_value(7);
+    tags.append(true).unwrap();
+    let tags: ArrayRef = Arc::new(tags.finish());
     let fields = vec![
         Field::new("bytes", DataType::Binary, true),
         Field::new("time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
@@ -358,6 +411,8 @@ async fn every_type_of_a_stage_comes_back_as_it_went_in() {
         Field::new("price", DataType::Decimal128(20, 4), true),
         Field::new("ratio", DataType::Float64, true),
         Field::new("count", DataType::Int32, true),
+        Field::new("ok", DataType::Boolean, true),
+        Field::new("tags", tags.data_type().clone(), true),
         Field::new("items", list.clone(), true),
     ];
     let schema = Arc::new(Schema::new(fields));
@@ -374,6 +429,8 @@ async fn every_type_of_a_stage_comes_back_as_it_went_in() {
         Arc::new(Decimal128Array::from(vec![123_456_789]).with_precision_and_scale(20, 4).unwrap()),
         Arc::new(Float64Array::from(vec![0.1])),
         Arc::new(Int32Array::from(vec![i32::MIN])),
+        Arc::new(BooleanArray::from(vec![true])),
+        tags,
         Arc::new(arrow_array::ListArray::new(element.clone(), ends, Arc::new(items), None)),
     ];
     let batch = RecordBatch::try_new(schema.clone(), columns).unwrap();
@@ -385,10 +442,13 @@ async fn every_type_of_a_stage_comes_back_as_it_went_in() {
     DeltaSink::open(typed).await.unwrap();
     let name = folder.path().display().to_string();
     let rows = delta_table::first_rows(&name, &BTreeMap::new(), 9).await.unwrap();
-    for (index, column) in batch.columns().iter().enumerate().take(6) {
+    for (index, column) in batch.columns().iter().enumerate().take(7) {
         assert_eq!(rows[0].column(index), column, "column {index}");
     }
-    let items = rows[0].column(6).as_list::<i32>().value(0);
+    let tags = rows[0].column(7).as_map();
+    assert_eq!(tags.keys().as_string::<i32>().value(0), "size");
+    assert_eq!(tags.values().as_primitive::<Int32Type>().value(0), 7);
+    let items = rows[0].column(8).as_list::<i32>().value(0);
     assert_eq!(items.as_struct().column(0).as_string::<i32>().value(0), "a");
     assert!(items.as_struct().column(0).is_null(1));
 }

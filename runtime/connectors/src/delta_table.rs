@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use arrow_array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use deltalake::kernel::LogicalFileView;
-use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
+use deltalake::DeltaTable;
 use deltalake::datafile::DataFileReader;
 use deltalake::datafile::reader::ParquetFileReader;
-use deltalake::DeltaTable;
+use deltalake::kernel::LogicalFileView;
+use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use futures::TryStreamExt;
 
 use crate::delta_location::Location;
@@ -45,8 +45,7 @@ pub async fn describe(table: &str, storage: &BTreeMap<String, String>) -> Result
         bytes += u64::try_from(file.size()).unwrap_or(0);
     }
     let version = snapshot.version();
-    let transactions =
-        delta_log::read_transactions(location.log_store.as_ref(), version).await?;
+    let transactions = delta_log::read_transactions(location.log_store.as_ref(), version).await?;
     let ours = transactions.into_iter().filter(|(app_id, _)| app_id.starts_with("gristmill:"));
     Ok(TableDescription {
         version,
@@ -61,7 +60,8 @@ pub async fn describe(table: &str, storage: &BTreeMap<String, String>) -> Result
 
 /// The first `count` rows, oldest files first, in the table's schema.
 ///
-/// Errors: there is no table; it has deletion vectors or mapped columns, which this simple reader does not apply.
+/// Errors: there is no table; it has deletion vectors or mapped columns, which this simple reader
+/// does not apply.
 pub async fn first_rows(
     table: &str,
     storage: &BTreeMap<String, String>,
@@ -118,7 +118,9 @@ async fn read_file(
     let reader = ParquetFileReader::new(table.object_store());
     let mut stream = reader.read_file(file.object_store_path()).await?;
     let (mut read, mut wanted) = (Vec::new(), limit);
-    while wanted > 0 && let Some(rows) = stream.try_next().await? {
+    while wanted > 0
+        && let Some(rows) = stream.try_next().await?
+    {
         let rows = rows.slice(0, rows.num_rows().min(wanted));
         wanted -= rows.num_rows();
         read.push(rows);
@@ -129,7 +131,11 @@ async fn read_file(
     for rows in read {
         let fit = delta_schema::fit(&rows.schema(), schema)
             .map_err(|differences| anyhow::anyhow!("{}", differences.conflicts.join("; ")))?;
-        batches.push(with_partition_values(&fit.apply(&rows)?, partition_columns, &partition_values)?);
+        batches.push(with_partition_values(
+            &fit.apply(&rows)?,
+            partition_columns,
+            &partition_values,
+        )?);
     }
     Ok(batches)
 }
@@ -150,7 +156,8 @@ fn with_partition_values(
     Ok(RecordBatch::try_new(rows.schema(), columns)?)
 }
 
-/// A partition value as the log writes it, in every row. Empty means null (Delta protocol, "Partition Value Serialization").
+/// A partition value as the log writes it, in every row. Empty means null (Delta protocol,
+/// "Partition Value Serialization").
 fn repeated(value: Option<&str>, data_type: &DataType, rows: usize) -> Result<ArrayRef> {
     match value.filter(|text| !text.is_empty()) {
         Some(text) => {

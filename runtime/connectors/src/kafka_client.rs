@@ -1,4 +1,5 @@
-//! Clients of a Kafka cluster: their settings, their log lines, and errors that say what is wrong and what would mend it.
+//! Clients of a Kafka cluster: their settings, their log lines, and errors that say what is wrong
+//! and what would mend it.
 //!
 //! Not here: what a client reads or writes (`kafka_source`, `kafka_sink`, `admin`).
 
@@ -14,8 +15,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
-/// How long a cluster may take to answer before it counts as out of reach.
+/// How long a cluster may take to answer the first time before it counts as out of reach.
 pub const REACH_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long a running pipeline waits for a cluster that is away: a broker that restarts is met
+/// again.
+pub const AWAY_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// One attempt to get an answer; in between, an error that no waiting mends is looked for.
 pub(crate) const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(1);
@@ -55,7 +60,11 @@ impl Cluster {
     }
 
     /// A consumer, with a thread that takes its log lines and errors until it is dropped.
-    pub(crate) fn consumer(&self, group: &str, ours: &[(&str, &str)]) -> Result<Arc<KafkaConsumer>> {
+    pub(crate) fn consumer(
+        &self,
+        group: &str,
+        ours: &[(&str, &str)],
+    ) -> Result<Arc<KafkaConsumer>> {
         let mut config = self.client_config(ours);
         config.set("group.id", group);
         let context = ClientEvents::default();
@@ -163,7 +172,9 @@ impl ProducerContext for ClientEvents {
 fn is_lasting(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
-        RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::SSL
+        RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::SSL
             | RDKafkaErrorCode::Fatal
     )
 }
@@ -173,7 +184,8 @@ pub(crate) fn describe(error: &KafkaError) -> String {
     error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
 }
 
-/// Polls a consumer's own queue on a thread until nobody else holds the consumer: log lines, errors.
+/// Polls a consumer's own queue on a thread until nobody else holds the consumer: log lines,
+/// errors.
 fn take_events(consumer: &Arc<KafkaConsumer>) -> Result<()> {
     let held: Weak<KafkaConsumer> = Arc::downgrade(consumer);
     let take = move || {
@@ -196,13 +208,15 @@ pub(crate) fn metadata(
     cluster: &Cluster,
     topic: Option<&str>,
 ) -> Result<Metadata> {
-    asked(consumer, cluster, || consumer.fetch_metadata(topic, ATTEMPT_TIME_MAX))
+    let ask = || consumer.fetch_metadata(topic, ATTEMPT_TIME_MAX);
+    asked(consumer, cluster, REACH_TIME_MAX, ask)
 }
 
-/// Asks again while the trouble may pass. Blocks, at most about [`REACH_TIME_MAX`].
+/// Asks again while the trouble may pass. Blocks, at most about `time_max`.
 pub(crate) fn asked<T>(
     consumer: &KafkaConsumer,
     cluster: &Cluster,
+    time_max: Duration,
     ask: impl Fn() -> Result<T, KafkaError>,
 ) -> Result<T> {
     let begun = Instant::now();
@@ -214,8 +228,8 @@ pub(crate) fn asked<T>(
         let trouble = consumer.context().trouble().clone();
         if let Some(reason) = trouble.lasting {
             bail!(
-                "the Kafka cluster at {} refuses the connection: {reason}; check the security settings (security.protocol, \
-                 sasl.*, ssl.*)",
+                "the Kafka cluster at {} refuses the connection: {reason}; check the security \
+                 settings (security.protocol, sasl.*, ssl.*)",
                 cluster.bootstrap
             );
         }
@@ -224,11 +238,11 @@ pub(crate) fn asked<T>(
         if !passing {
             bail!("the Kafka cluster at {} answers: {}", cluster.bootstrap, describe(&error));
         }
-        if begun.elapsed() >= REACH_TIME_MAX {
+        if begun.elapsed() >= time_max {
             let reason = trouble.last.unwrap_or_else(|| describe(&error));
             bail!(
-                "cannot reach a Kafka broker at {}: {reason}; is it running? \
-                 (waited {} s; the address comes from `brokers` or --bootstrap)",
+                "cannot reach a Kafka broker at {}: {reason}; is it running? (waited {} s; the \
+                 address comes from `brokers` or --bootstrap)",
                 cluster.bootstrap,
                 begun.elapsed().as_secs()
             );
@@ -277,7 +291,8 @@ pub(crate) fn no_topic(consumer: &KafkaConsumer, cluster: &Cluster, topic: &str)
     names.sort_unstable();
     let there = if names.is_empty() { "it has none".to_string() } else { listed(&names) };
     anyhow!(
-        "there is no topic `{topic}` on the Kafka cluster at {} ({there}); make it with `gristmill topic create {topic}`",
+        "there is no topic `{topic}` on the Kafka cluster at {} ({there}); make it with \
+         `gristmill topic create {topic}`",
         cluster.bootstrap
     )
 }

@@ -1,7 +1,9 @@
-//! A producer of records to one cluster. Many threads may send; delivery failures are kept until somebody asks.
+//! A producer of records to one cluster. Many threads may send; delivery failures are kept until
+//! somebody asks.
 //!
-//! Records are handed to librdkafka with its plainest call, one copy each and no allocation of ours. All `unsafe` code
-//! about producing is here. The seam for transactions is [`TopicProducer::flush`].
+//! Records are handed to librdkafka with its plainest call, one copy each and no allocation of
+//! ours. All `unsafe` code about producing is here. The seam for transactions is
+//! [`TopicProducer::flush`].
 
 use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
@@ -16,7 +18,8 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
 use crate::kafka_client::{ClientEvents, Cluster, describe};
 
-/// A flush waits a little longer than a delivery may take (`message.timeout.ms`), so that it hears of the failure.
+/// A flush waits a little longer than a delivery may take (`message.timeout.ms`), so that it hears
+/// of the failure.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(150);
 
 /// librdkafka's `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
@@ -86,12 +89,13 @@ impl TopicProducer {
         let (key_at, key_len) = raw(key);
         let (value_at, value_len) = raw(value);
         self.with_room(|| {
-            // SAFETY: the topic is valid; librdkafka copies key and value before it returns (F_COPY).
+            // SAFETY: the topic is valid; librdkafka copies key and value before it returns
+            // (F_COPY).
             let result = unsafe {
                 librdkafka::rd_kafka_produce(
                     self.topic.as_ptr(),
                     PARTITION_BY_KEY,
-                    librdkafka::RD_KAFKA_MSG_F_COPY as i32,
+                    librdkafka::RD_KAFKA_MSG_F_COPY,
                     value_at,
                     value_len,
                     key_at,

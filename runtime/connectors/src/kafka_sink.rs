@@ -1,5 +1,6 @@
-//! A topic at the end of a pipeline, at least once: records are delivered, then the cursors are committed as offsets of
-//! the sink's own consumer group. A crash in between sends the micro-batch again.
+//! A topic at the end of a pipeline, at least once: records are delivered, then the cursors are
+//! committed as offsets of the sink's own consumer group. A crash in between sends the micro-batch
+//! again.
 //!
 //! Where Kafka transactions come in: `store` becomes one transaction of records and group offsets.
 
@@ -20,7 +21,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::json;
 
 use crate::admin;
-use crate::kafka_client::{self, ATTEMPT_TIME_MAX, Cluster, KafkaConsumer};
+use crate::kafka_client::{self, ATTEMPT_TIME_MAX, AWAY_TIME_MAX, Cluster, KafkaConsumer};
 use crate::kafka_producer::TopicProducer;
 use crate::record_json::RecordJson;
 
@@ -114,7 +115,8 @@ impl Sink for KafkaSink {
         let asked = partitions.to_vec();
         let ask = move || committed_offsets(&consumer, &cluster, &asked);
         let found = tokio::task::spawn_blocking(ask).await?;
-        let found = found.with_context(|| format!("sink `{}`: cannot read its cursors", self.setup.sink))?;
+        let found = found
+            .with_context(|| format!("sink `{}`: cannot read its cursors", self.setup.sink))?;
         let mut stored = self.written.stored.write().unwrap_or_else(PoisonError::into_inner);
         stored.extend(found.clone());
         Ok(found)
@@ -134,7 +136,11 @@ impl Sink for KafkaSink {
             let ahead = |(partition, next): &(&TopicPartition, &i64)| {
                 stored.get(*partition).is_none_or(|stored| stored < next)
             };
-            cursors.iter().filter(ahead).map(|(partition, next)| (partition.clone(), *next)).collect()
+            cursors
+                .iter()
+                .filter(ahead)
+                .map(|(partition, next)| (partition.clone(), *next))
+                .collect()
         };
         let rows = *self.written.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = state.committed_at.is_some_and(|at| at.elapsed() < ROWLESS_COMMIT_EVERY);
@@ -143,7 +149,10 @@ impl Sink for KafkaSink {
         }
         if rows > 0 || !moved.is_empty() {
             self.store(&moved).await.with_context(|| {
-                format!("sink `{}`: cannot commit to topic `{}`", self.setup.sink, self.setup.config.topic)
+                format!(
+                    "sink `{}`: cannot commit to topic `{}`",
+                    self.setup.sink, self.setup.config.topic
+                )
             })?;
             state.committed_at = Some(Instant::now());
             state.commits += 1;
@@ -156,8 +165,8 @@ impl Sink for KafkaSink {
     }
 
     fn guarantee(&self) -> String {
-        "at least once: records are delivered before the source offsets are committed; a crash in between sends them \
-         again"
+        "at least once: records are delivered before the source offsets are committed; a crash in \
+         between sends them again"
             .into()
     }
 }
@@ -238,7 +247,8 @@ fn byte_column(array: &ArrayRef) -> Result<ByteColumn> {
     })
 }
 
-/// Makes the topic on the built-in broker, or where the pipeline says how many partitions it is to have. Blocks.
+/// Makes the topic on the built-in broker, or where the pipeline says how many partitions it is to
+/// have. Blocks.
 fn ensure_topic(setup: &KafkaSinkSetup) -> Result<()> {
     let (cluster, topic) = (&setup.cluster, &setup.config.topic);
     if admin::topic_blocking(cluster, topic)?.is_some() {
@@ -246,8 +256,8 @@ fn ensure_topic(setup: &KafkaSinkSetup) -> Result<()> {
     }
     if !setup.built_in && setup.config.partitions.is_none() {
         bail!(
-            "topic `{topic}` is not on the Kafka cluster at {}: make it there, or set `partitions` in the sink to have \
-             it made with the cluster's own replication",
+            "topic `{topic}` is not on the Kafka cluster at {}: make it there, or set \
+             `partitions` in the sink to have it made with the cluster's own replication",
             cluster.bootstrap
         );
     }
@@ -263,7 +273,7 @@ fn committed_offsets(
     cluster: &Cluster,
     partitions: &[TopicPartition],
 ) -> Result<Offsets> {
-    let answer = kafka_client::asked(consumer, cluster, || {
+    let answer = kafka_client::asked(consumer, cluster, AWAY_TIME_MAX, || {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for at in partitions {
             list.add_partition(&at.topic, at.partition);
@@ -291,7 +301,7 @@ fn commit_offsets(
     cursors: &Offsets,
     note: &str,
 ) -> Result<()> {
-    kafka_client::asked(consumer, cluster, || {
+    kafka_client::asked(consumer, cluster, AWAY_TIME_MAX, || {
         let mut list = TopicPartitionList::with_capacity(cursors.len());
         for (at, next) in cursors {
             let mut element = list.add_partition(&at.topic, at.partition);

@@ -1,8 +1,10 @@
 //! Topics of a Kafka cluster as the source of a pipeline. The built-in broker is such a cluster.
 //!
-//! - Partitions are assigned with explicit offsets; no group is joined and nothing is committed here: the cursors live
-//!   in the sinks. The seam for sharing partitions among processes is [`KafkaSource::available`].
-//! - One consumer for all partitions, a queue for each: librdkafka fetches ahead while the stages work.
+//! - Partitions are assigned with explicit offsets; no group is joined and nothing is committed
+//!   here: the cursors live in the sinks. The seam for sharing partitions among processes is
+//!   [`KafkaSource::available`].
+//! - One consumer for all partitions, a queue for each: librdkafka fetches ahead while the stages
+//!   work.
 //! - Committed records only, unless the user says otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +18,11 @@ use gristmill_engine::offsets::{OffsetRange, Offsets, TopicPartition};
 use gristmill_engine::source::{Source, SourceBatch, SourceReader};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 
-use crate::kafka_client::{self, ATTEMPT_TIME_MAX, Cluster, KafkaConsumer};
+use crate::kafka_client::{self, ATTEMPT_TIME_MAX, Cluster, KafkaConsumer, REACH_TIME_MAX};
 use crate::message_queue::{Event, Message, MessageQueue};
 use crate::record_columns::RecordColumns;
 
@@ -29,9 +32,9 @@ const TOPICS_KNOWN_FOR: Duration = Duration::from_secs(2);
 /// Earliest offsets change by retention only; a reader that meets a gap says so by itself.
 const EARLIEST_KNOWN_FOR: Duration = Duration::from_secs(1);
 
-/// A reader that gets nothing, although there should be something, gives up after this long. Spark's
-/// `kafkaConsumer.pollTimeoutMs`.
-pub const READ_TIME_MAX: Duration = Duration::from_secs(120);
+/// A reader that gets nothing, although there should be something, gives up after this long.
+/// Spark's `kafkaConsumer.pollTimeoutMs`.
+pub const READ_TIME_MAX: Duration = kafka_client::AWAY_TIME_MAX;
 
 /// One wait for records; in between, the deadline is looked at.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -40,21 +43,28 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 const TAKE_MAX: usize = 10_000;
 
 /// What we set of librdkafka, and why.
-const SETTINGS: [(&str, &str); 11] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("enable.partition.eof", "true"),
     ("isolation.level", "read_committed"),
     ("allow.auto.create.topics", "false"),
     ("topic.metadata.refresh.interval.ms", "30000"),
-    // The end of a partition whose last records are control records shows only in an empty fetch: keep it short.
+    // The end of a partition whose last records are control records shows only in an empty fetch:
+    // keep it short.
     ("fetch.wait.max.ms", "50"),
     // A queue that was full is filled again at once; the default pause is a second.
     ("fetch.queue.backoff.ms", "2"),
-    ("fetch.message.max.bytes", "4194304"),
     ("queued.min.messages", "100000"),
-    ("queued.max.messages.kbytes", "32768"),
 ];
+
+/// Memory for records fetched ahead, over all partitions, and the share of one partition.
+const AHEAD_BYTES_MAX: usize = 128 << 20;
+const PARTITION_AHEAD_BYTES_MIN: usize = 1 << 20;
+const PARTITION_AHEAD_BYTES_MAX: usize = 32 << 20;
+
+/// Most bytes of one partition in one fetch.
+const FETCH_BYTES_MAX: usize = 4 << 20;
 
 /// What a Kafka source is made from.
 #[derive(Debug, Clone)]
@@ -93,7 +103,8 @@ struct Known {
 impl KafkaSource {
     /// Makes the client and looks for the topics.
     ///
-    /// Errors: no broker answers, a topic does not exist, a setting is wrong. With a pattern, no topic need exist yet.
+    /// Errors: no broker answers, a topic does not exist, a setting is wrong. With a pattern, no
+    /// topic need exist yet.
     pub async fn open(setup: KafkaSourceSetup) -> Result<KafkaSource> {
         let pattern = match &setup.topics {
             Topics::Pattern(pattern) => Some(whole_name(pattern)?),
@@ -103,13 +114,18 @@ impl KafkaSource {
             OnDataLoss::Stop => "error",
             OnDataLoss::Continue => "earliest",
         };
-        let mut settings = SETTINGS.to_vec();
-        settings.push(("auto.offset.reset", reset));
-        let consumer = setup.cluster.consumer(&setup.group, &settings)?;
-        let client = Arc::new(SourceClient { setup, pattern, consumer, known: Mutex::default() });
-        let source = KafkaSource { client };
-        source.ask(|client| client.partitions().map(drop)).await?;
-        Ok(source)
+        let open = move || {
+            let mut settings = SETTINGS.to_vec();
+            settings.push(("auto.offset.reset", reset));
+            let consumer = setup.cluster.consumer(&setup.group, &settings)?;
+            let mut client = SourceClient { setup, pattern, consumer, known: Mutex::default() };
+            let (ahead_kib, fetch_bytes) = shares(client.partitions()?.len());
+            settings.push(("queued.max.messages.kbytes", &ahead_kib));
+            settings.push(("fetch.message.max.bytes", &fetch_bytes));
+            client.consumer = client.setup.cluster.consumer(&client.setup.group, &settings)?;
+            Ok(KafkaSource { client: Arc::new(client) })
+        };
+        tokio::task::spawn_blocking(open).await?
     }
 
     /// Asks the cluster on a thread that may block.
@@ -188,7 +204,7 @@ impl SourceClient {
         let cluster = &self.setup.cluster;
         let begun = Instant::now();
         loop {
-            let metadata = kafka_client::metadata(&self.consumer, cluster, Some(name))?;
+            let metadata = self.metadata(Some(name))?;
             let topic = metadata.topics().iter().find(|topic| topic.name() == name);
             let error = topic.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
             match (topic, error) {
@@ -198,13 +214,15 @@ impl SourceClient {
                 }
                 // A topic that was made just now has no leader yet.
                 (_, Some(error))
-                    if kafka_client::may_pass(error)
-                        && begun.elapsed() < kafka_client::REACH_TIME_MAX =>
+                    if kafka_client::may_pass(error) && begun.elapsed() < self.patience() =>
                 {
                     std::thread::park_timeout(Duration::from_millis(50));
                 }
                 (_, Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => {
-                    bail!("the Kafka cluster at {} does not let us read topic `{name}`", cluster.bootstrap)
+                    bail!(
+                        "the Kafka cluster at {} does not let us read topic `{name}`",
+                        cluster.bootstrap
+                    )
                 }
                 _ => return Err(kafka_client::no_topic(&self.consumer, cluster, name)),
             }
@@ -212,16 +230,34 @@ impl SourceClient {
     }
 
     fn partitions_by_pattern(&self) -> Result<Vec<TopicPartition>> {
-        let metadata = kafka_client::metadata(&self.consumer, &self.setup.cluster, None)?;
+        let metadata = self.metadata(None)?;
         let matches = |name: &str| {
             !kafka_client::is_internal(name)
                 && self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(name))
         };
         let topics = metadata.topics().iter().filter(|topic| matches(topic.name()));
         let partitions = topics.flat_map(|topic| {
-            topic.partitions().iter().map(|partition| TopicPartition::new(topic.name(), partition.id()))
+            topic
+                .partitions()
+                .iter()
+                .map(|partition| TopicPartition::new(topic.name(), partition.id()))
         });
         Ok(partitions.collect())
+    }
+
+    fn metadata(&self, topic: Option<&str>) -> Result<Metadata> {
+        kafka_client::asked(&self.consumer, &self.setup.cluster, self.patience(), || {
+            self.consumer.fetch_metadata(topic, ATTEMPT_TIME_MAX)
+        })
+    }
+
+    /// How long to wait for an answer: short at the start, longer for a cluster that has answered
+    /// before.
+    fn patience(&self) -> Duration {
+        match self.known().partitions_at {
+            Some(_) => self.setup.read_time_max,
+            None => REACH_TIME_MAX.min(self.setup.read_time_max),
+        }
     }
 
     /// The earliest offsets, asked for anew from time to time and for partitions not met before.
@@ -240,8 +276,9 @@ impl SourceClient {
         Ok(earliest)
     }
 
-    /// The offsets that ListOffsets answers for the earliest, the end or a time (as an offset, in ms): one request per
-    /// broker, whatever the number of partitions. A partition without an answer has no record at or after that time.
+    /// The offsets that ListOffsets answers for the earliest, the end or a time (as an offset, in
+    /// ms): one request per broker, whatever the number of partitions. A partition without an
+    /// answer has no record at or after that time.
     fn offsets(&self, partitions: &[TopicPartition], asked: Offset) -> Result<Offsets> {
         if partitions.is_empty() {
             return Ok(Offsets::new());
@@ -249,7 +286,7 @@ impl SourceClient {
         let cluster = &self.setup.cluster;
         let begun = Instant::now();
         loop {
-            let answer = kafka_client::asked(&self.consumer, cluster, || {
+            let answer = kafka_client::asked(&self.consumer, cluster, self.patience(), || {
                 let mut list = TopicPartitionList::with_capacity(partitions.len());
                 for at in partitions {
                     list.add_partition_offset(&at.topic, at.partition, asked)?;
@@ -268,22 +305,25 @@ impl SourceClient {
             }
             let Some((partition, error)) = trouble else { return Ok(found) };
             let passing = error.rdkafka_error_code().is_some_and(kafka_client::may_pass);
-            if !passing || begun.elapsed() >= kafka_client::REACH_TIME_MAX {
+            if !passing || begun.elapsed() >= self.patience() {
                 let reason = kafka_client::describe(&error);
-                bail!("the Kafka cluster does not tell the offsets of partition {partition}: {reason}");
+                bail!(
+                    "the Kafka cluster does not tell the offsets of partition {partition}: {reason}"
+                );
             }
             std::thread::park_timeout(Duration::from_millis(50));
         }
     }
 
-    /// As Spark's `startingOffsets` and `startingTimestamp`, but that a partition without a record at or after the time
-    /// begins at its end: what comes later is later.
+    /// As Spark's `startingOffsets` and `startingTimestamp`, but that a partition without a record
+    /// at or after the time begins at its end: what comes later is later.
     fn start_offsets(&self, start: &Start, partitions: &[TopicPartition]) -> Result<Offsets> {
         match start {
             Start::Earliest => self.offsets(partitions, Offset::Beginning),
             Start::Latest => self.offsets(partitions, Offset::End),
             Start::Timestamp(time_ms) => {
-                // A time below zero would mean something else to the cluster; no record is older than 1970.
+                // A time below zero would mean something else to the cluster; no record is older
+                // than 1970.
                 let mut found = self.offsets(partitions, Offset::Offset((*time_ms).max(0)))?;
                 let without: Vec<_> =
                     partitions.iter().filter(|at| !found.contains_key(at)).cloned().collect();
@@ -304,14 +344,18 @@ impl SourceClient {
         for (topic, numbers) in chosen {
             for number in numbers.keys() {
                 if !self.partitions()?.contains(&TopicPartition::new(topic.as_str(), *number)) {
-                    bail!("start names partition {number} of topic `{topic}`, which the source does not have");
+                    bail!(
+                        "start names partition {number} of topic `{topic}`, which the source does \
+                         not have"
+                    );
                 }
             }
         }
         let offset = |at: &TopicPartition| {
             let begin = earliest.get(at).copied().unwrap_or(0);
             let end = ends.get(at).copied().unwrap_or(begin);
-            let wanted = chosen.get(at.topic.as_ref()).and_then(|numbers| numbers.get(&at.partition));
+            let wanted =
+                chosen.get(at.topic.as_ref()).and_then(|numbers| numbers.get(&at.partition));
             let offset = match wanted {
                 None | Some(-2) => begin,
                 Some(-1) => end,
@@ -320,7 +364,10 @@ impl SourceClient {
                     (*offset).clamp(begin, end)
                 }
                 Some(offset) => {
-                    bail!("start says offset {offset} for partition {at}, which holds {begin} to {end}")
+                    bail!(
+                        "start says offset {offset} for partition {at}, which holds {begin} to \
+                         {end}"
+                    )
                 }
             };
             Ok((at.clone(), offset))
@@ -333,9 +380,17 @@ impl SourceClient {
     }
 }
 
+/// What one of so many partitions gets: KiB fetched ahead, bytes in one fetch.
+fn shares(partitions: usize) -> (String, String) {
+    let share = AHEAD_BYTES_MAX / partitions.max(1);
+    let ahead = share.clamp(PARTITION_AHEAD_BYTES_MIN, PARTITION_AHEAD_BYTES_MAX);
+    ((ahead >> 10).to_string(), ahead.min(FETCH_BYTES_MAX).to_string())
+}
+
 /// A pattern that matches whole names.
 fn whole_name(pattern: &str) -> Result<Regex> {
-    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| anyhow!("topic_pattern `{pattern}`: {error}"))
+    Regex::new(&format!("^(?:{pattern})$"))
+        .map_err(|error| anyhow!("topic_pattern `{pattern}`: {error}"))
 }
 
 /// Reads one partition in order. Messages are dropped before the queue: fields drop in this order.
@@ -386,7 +441,8 @@ impl KafkaReader {
             }
             if begun.elapsed() >= self.client.setup.read_time_max {
                 bail!(
-                    "no record of partition {} for {} s, although offsets {} to {end} are to be read{}",
+                    "no record of partition {} for {} s, although offsets {} to {end} are to be \
+                     read{}",
                     self.partition,
                     begun.elapsed().as_secs(),
                     self.position,
@@ -411,8 +467,9 @@ impl KafkaReader {
             Some(Event::Error(
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
             )) => bail!(
-                "offset {} of partition {} is no longer there: retention has deleted it or the topic was made anew; \
-                 set on_data_loss = \"continue\" to go on with what is left",
+                "offset {} of partition {} is no longer there: retention has deleted it or the \
+                 topic was made anew; set on_data_loss = \"continue\" to go on with what is \
+                 left",
                 self.position,
                 self.partition
             ),
@@ -427,12 +484,7 @@ impl KafkaReader {
 }
 
 impl SourceReader for KafkaReader {
-    fn next(
-        &mut self,
-        end: i64,
-        rows_max: usize,
-        bytes_max: usize,
-    ) -> Result<Option<SourceBatch>> {
+    fn next(&mut self, end: i64, rows_max: usize, bytes_max: usize) -> Result<Option<SourceBatch>> {
         if !self.fetch(end, rows_max)? {
             return Ok(None);
         }

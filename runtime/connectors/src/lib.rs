@@ -1,8 +1,8 @@
 //! Kafka and Delta Lake at the ends of a pipeline.
 //!
-//! From the outside in: `open` joins a plan with its source, sinks and dead letters; `kafka_source` and `kafka_sink` are
-//! topics of any cluster, the built-in broker among them; `delta_sink` is a table. `admin` and `delta_table` are for
-//! people at a terminal.
+//! From the outside in: `open` joins a plan with its source, sinks and dead letters; `kafka_source`
+//! and `kafka_sink` are topics of any cluster, the built-in broker among them; `delta_sink` is a
+//! table. `admin` and `delta_table` are for people at a terminal.
 
 pub mod admin;
 pub mod delta_table;
@@ -35,3 +35,6 @@ pub use kafka_client::Cluster;
 pub use kafka_sink::{KafkaSink, KafkaSinkSetup};
 pub use kafka_source::{KafkaSource, KafkaSourceSetup, READ_TIME_MAX};
 pub use open::{BuiltIn, open};
+
+#[cfg(test)]
+mod kafka_tests;

@@ -1,11 +1,11 @@
 //! The fetched records of one partition, taken many at a time straight from librdkafka.
 //!
-//! The `rdkafka` crate hands records out one event at a time, each with an allocation, and panics on a header whose name
-//! is not UTF-8. This takes a whole array of records under one lock and reads them in place. All `unsafe` code about
-//! consuming is here.
+//! The `rdkafka` crate hands records out one event at a time, each with an allocation, and panics
+//! on a header whose name is not UTF-8. This takes a whole array of records under one lock and
+//! reads them in place. All `unsafe` code about consuming is here.
 //!
-//! Invariant: a message outlives neither its queue nor its consumer; [`MessageQueue`] keeps the consumer alive and
-//! whoever keeps messages keeps the queue.
+//! Invariant: a message outlives neither its queue nor its consumer; [`MessageQueue`] keeps the
+//! consumer alive and whoever keeps messages keeps the queue.
 
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
@@ -50,7 +50,8 @@ impl MessageQueue {
         Ok(MessageQueue { queue, _consumer: consumer.clone() })
     }
 
-    /// Takes what is there, at most `count`; with nothing there, waits up to `wait` for the first. Appends to `into`.
+    /// Takes what is there, at most `count`; with nothing there, waits up to `wait` for the first.
+    /// Appends to `into`.
     pub(crate) fn take(&self, count: usize, wait: Duration, into: &mut Vec<Message>) {
         if self.poll(count, Duration::ZERO, into) == 0 && self.poll(1, wait, into) == 1 {
             self.poll(count - 1, Duration::ZERO, into);
@@ -85,7 +86,8 @@ pub(crate) struct Message {
     message: NonNull<librdkafka::rd_kafka_message_t>,
 }
 
-// SAFETY: a message is read by its owner only; librdkafka counts references to the buffer behind it atomically.
+// SAFETY: a message is read by its owner only; librdkafka counts references to the buffer behind it
+// atomically.
 unsafe impl Send for Message {}
 
 /// What stands in a message's place if it is no record.
@@ -182,7 +184,8 @@ impl<'a> Iterator for Headers<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let headers = self.headers?;
         let (mut name, mut value, mut len) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the three are written if the call answers no error; they live as long as the message.
+        // SAFETY: the three are written if the call answers no error; they live as long as the
+        // message.
         unsafe {
             let error = librdkafka::rd_kafka_header_get_all(
                 headers.as_ptr(),

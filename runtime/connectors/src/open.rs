@@ -1,5 +1,5 @@
-//! Opens the ends of a planned pipeline: everything that can be wrong with brokers, topics, folders and tables is found
-//! here, before the first record is read.
+//! Opens the ends of a planned pipeline: everything that can be wrong with brokers, topics, folders
+//! and tables is found here, before the first record is read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use gristmill_engine::plan::{Plan, PlannedSink, SinkLayout};
 use gristmill_engine::run::Connected;
 use gristmill_engine::sink::Sink;
 
+use crate::admin;
 use crate::dead_letter_sink::DeadLetterTopic;
 use crate::delta_sink::{DeltaSink, DeltaSinkSetup};
 use crate::kafka_client::Cluster;
 use crate::kafka_producer::TopicProducer;
 use crate::kafka_sink::{KafkaSink, KafkaSinkSetup};
 use crate::kafka_source::{KafkaSource, KafkaSourceSetup, READ_TIME_MAX};
-use crate::admin;
 
 /// The broker in this process.
 #[derive(Debug, Clone)]
@@ -74,7 +74,8 @@ impl Opening<'_> {
         Ok(Cluster { bootstrap, properties: properties.clone() })
     }
 
-    /// A sink that names no brokers writes to the source's cluster, with the source's settings under its own.
+    /// A sink that names no brokers writes to the source's cluster, with the source's settings
+    /// under its own.
     async fn topic_sink(
         &self,
         planned: &PlannedSink,
@@ -115,7 +116,8 @@ impl Opening<'_> {
         config: &DeltaSinkConfig,
     ) -> Result<Arc<dyn Sink>> {
         let stages = self.plan.stages.iter();
-        let modules = stages.map(|stage| (stage.name.clone(), stage.stage.module().hash().to_string()));
+        let modules =
+            stages.map(|stage| (stage.name.clone(), stage.stage.module().hash().to_string()));
         let setup = DeltaSinkSetup {
             pipeline: self.plan.pipeline.name.clone(),
             sink: planned.name.clone(),
@@ -137,7 +139,10 @@ impl Opening<'_> {
         let open = move || {
             if admin::topic_blocking(&cluster, &topic)?.is_none() {
                 if !built_in {
-                    bail!("topic `{topic}` is not on the Kafka cluster at {}: make it there", cluster.bootstrap);
+                    bail!(
+                        "topic `{topic}` is not on the Kafka cluster at {}: make it there",
+                        cluster.bootstrap
+                    );
                 }
                 admin::create_topic_blocking(&cluster, &topic, 1)?;
             }
@@ -148,12 +153,24 @@ impl Opening<'_> {
     }
 }
 
-/// The settings of a source that its sinks share: how to reach the cluster, not how to read from it.
+/// The settings of a source that its sinks share: how to reach the cluster, not how to read from
+/// it.
 fn connection(properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let shared = |key: &str| {
-        ["security.", "sasl.", "ssl.", "socket.", "broker.", "client.", "reconnect.", "metadata.", "enable.ssl", "debug"]
-            .iter()
-            .any(|prefix| key.starts_with(prefix))
+        [
+            "security.",
+            "sasl.",
+            "ssl.",
+            "socket.",
+            "broker.",
+            "client.",
+            "reconnect.",
+            "metadata.",
+            "enable.ssl",
+            "debug",
+        ]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
     };
     properties.iter().filter(|(key, _)| shared(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
 }

@@ -1,12 +1,13 @@
-//! Records into Arrow columns, straight from the fetch buffers: one copy per value, no allocation per row.
+//! Records into Arrow columns, straight from the fetch buffers: one copy per value, no allocation
+//! per row.
 
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use arrow_array::builder::{BinaryBuilder, StringBuilder};
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, BinaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
+    StructArray, TimestampMicrosecondArray,
 };
 use arrow_buffer::{BooleanBufferBuilder, Buffer, MutableBuffer, NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};

@@ -1,5 +1,6 @@
-//! Rows as JSON objects, in the form of Spark's `to_json`: a null member is left out, a null in an array stays; 64-bit
-//! integers and decimals are exact; doubles look as Java prints them; times are ISO 8601 in UTC; bytes are base64.
+//! Rows as JSON objects, in the form of Spark's `to_json`: a null member is left out, a null in an
+//! array stays; 64-bit integers and decimals are exact; doubles look as Java prints them; times are
+//! ISO 8601 in UTC; bytes are base64.
 //!
 //! Unlike Spark, a timestamp keeps its microseconds if it has any.
 
@@ -8,8 +9,8 @@ use std::fmt::Write as _;
 use anyhow::{Result, bail};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, TimestampMicrosecondType,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, TimeUnit};
@@ -237,11 +238,17 @@ fn integer(value: i64, into: &mut Vec<u8>) {
     into.extend_from_slice(&digits[at..]);
 }
 
-/// As Java's `Double.toString`: plain from 10^-3 below 10^7, else with an exponent; what is no number as text.
-/// `shortest`: the shortest digits that read back the same, as `d.ddde±x`.
+/// As Java's `Double.toString`: plain from 10^-3 below 10^7, else with an exponent; what is no
+/// number as text. `shortest`: the shortest digits that read back the same, as `d.ddde±x`.
 fn floating(value: f64, shortest: &str, into: &mut Vec<u8>) {
     if !value.is_finite() {
-        let text = if value.is_nan() { "NaN" } else if value > 0.0 { "Infinity" } else { "-Infinity" };
+        let text = if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        };
         into.push(b'"');
         into.extend_from_slice(text.as_bytes());
         into.push(b'"');
@@ -315,7 +322,8 @@ fn base64(bytes: &[u8], into: &mut Vec<u8>) {
     into.push(b'"');
 }
 
-/// Days since 1970-01-01 as a date of the proleptic Gregorian calendar, by the usual count of 400-year eras.
+/// Days since 1970-01-01 as a date of the proleptic Gregorian calendar, by the usual count of
+/// 400-year eras.
 fn date(days: i64, into: &mut Vec<u8>) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -355,13 +363,14 @@ mod tests {
 
     use arrow_array::builder::{Int32Builder, MapBuilder, StringBuilder};
     use arrow_array::{
-        BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int64Array, StringArray,
-        TimestampMicrosecondArray,
+        BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
+        Int64Array, StringArray, TimestampMicrosecondArray,
     };
     use arrow_schema::{Field, Schema};
 
     fn json(columns: Vec<(&str, ArrayRef)>, row: usize) -> String {
-        let fields = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true));
+        let fields =
+            columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let arrays = columns.into_iter().map(|(_, array)| array).collect();
         let rows = RecordBatch::try_new(schema, arrays).unwrap();
@@ -412,7 +421,8 @@ mod tests {
     fn times_bytes_and_decimals() {
         assert_eq!(one(Arc::new(Date32Array::from(vec![-1]))), r#"{"a":"1969-12-31"}"#);
         assert_eq!(one(Arc::new(Date32Array::from(vec![20_780]))), r#"{"a":"2026-11-23"}"#);
-        let time = |us| one(Arc::new(TimestampMicrosecondArray::from(vec![us]).with_timezone("UTC")));
+        let time =
+            |us| one(Arc::new(TimestampMicrosecondArray::from(vec![us]).with_timezone("UTC")));
         assert_eq!(time(1_440_547_200_000_000), r#"{"a":"2015-08-26T00:00:00.000Z"}"#);
         assert_eq!(time(-1), r#"{"a":"1969-12-31T23:59:59.999999Z"}"#);
         let binary = |bytes: &[u8]| one(Arc::new(BinaryArray::from(vec![bytes])));

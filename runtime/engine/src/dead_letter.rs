@@ -1,7 +1,8 @@
 //! Records that a stage could not process, on their way to where people look at them.
 //!
-//! A dead letter is the original record, byte for byte, with what is known about the failure. It is stored before the
-//! cursors move past its record, so that a crash in between repeats it rather than losing it.
+//! A dead letter is the original record, byte for byte, with what is known about the failure. It is
+//! stored before the cursors move past its record, so that a crash in between repeats it rather
+//! than losing it.
 
 use std::sync::Arc;
 
@@ -32,7 +33,8 @@ pub struct DeadLetter {
 /// Takes dead letters. Implemented for topics in `connectors`.
 #[async_trait]
 pub trait DeadLetterSink: Send + Sync {
-    /// Takes one letter; it counts only after the next `flush`. Called from lanes, on threads that may block.
+    /// Takes one letter; it counts only after the next `flush`. Called from lanes, on threads that
+    /// may block.
     ///
     /// Errors: the letters can no longer be stored.
     fn write(&self, letter: DeadLetter) -> anyhow::Result<()>;

@@ -4,7 +4,7 @@
 //! no rows between two micro-batches.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use arrow_array::cast::AsArray;
@@ -50,6 +50,16 @@ pub struct Lane {
     writers: Vec<LaneWriter>,
     dead_letters: Option<Arc<dyn DeadLetterSink>>,
     status: Arc<Status>,
+    in_stages: Duration,
+}
+
+/// Where a lane's time went so far.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneTimes {
+    /// Inside the modules.
+    pub guests: Duration,
+    /// Between engine and modules: frames written, checked and copied.
+    pub boundary: Duration,
 }
 
 /// A sink's writer and the offset below which the sink wants no rows of this partition: it has them, or begins later.
@@ -70,7 +80,21 @@ impl Lane {
         let stages =
             plan.stages.iter().map(|planned| gristmill_host::Lane::new(planned.stage.clone()));
         let stages = stages.collect();
-        Lane { plan, partition, reader, stages, writers, dead_letters, status }
+        Lane {
+            plan,
+            partition,
+            reader,
+            stages,
+            writers,
+            dead_letters,
+            status,
+            in_stages: Duration::ZERO,
+        }
+    }
+
+    pub fn times(&self) -> LaneTimes {
+        let guests = self.stages.iter().map(gristmill_host::Lane::guest_time).sum();
+        LaneTimes { guests, boundary: self.in_stages.saturating_sub(guests) }
     }
 
     /// Reads, transforms and writes the offsets of `range`, or as many of them as `stop` allows (at least one batch).
@@ -129,7 +153,9 @@ impl Lane {
             return Ok(input.after_stage(0, None, &planned.empty, &planned.columns));
         }
         let columns = gather(input, planned.stage.reads())?;
+        let began = Instant::now();
         let output = self.stages[index].process(&columns, rows_in);
+        self.in_stages += began.elapsed();
         let output = output.with_context(|| format!("stage `{}`", planned.name))?;
         for failure in &output.failures {
             self.reject(planned, input.origin(failure.row), &failure.reason, records)?;

@@ -5,7 +5,8 @@ use crate::ProcessError;
 use crate::frame::GuestBytes;
 use crate::module::Code;
 use crate::sandbox::Sandbox;
-use wasmtime::{Instance, Memory, Store, TypedFunc, component};
+use std::time::Instant;
+use wasmtime::{Memory, Store, TypedFunc, component};
 
 /// The functions of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,7 @@ const RESULT_SIZE: u32 = 12;
 const INPUT_ALIGN_MIN: u32 = 8;
 
 impl CoreGuest {
-    fn new(instance: &Instance, store: &mut Store<Sandbox>) -> wasmtime::Result<Self> {
+    fn new(instance: &wasmtime::Instance, store: &mut Store<Sandbox>) -> wasmtime::Result<Self> {
         // Reactors of wasip1 tool chains set up their runtime here.
         if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize") {
             initialize.call(&mut *store, ())?;
@@ -133,7 +134,10 @@ impl CoreGuest {
         read: impl FnOnce(Answer<'_>) -> Result<T, ProcessError>,
     ) -> Result<T, CallError> {
         let (at, size) = self.place(store, input)?;
-        let result = self.functions[function as usize].call(&mut *store, (at, size))?;
+        let began = Instant::now();
+        let result = self.functions[function as usize].call(&mut *store, (at, size));
+        store.data_mut().guest_time += began.elapsed();
+        let result = result?;
         let value = read(answer(self.memory.data(&*store), result)?)?;
         if let Some(post) = &self.post[function as usize] {
             post.call(&mut *store, result)?;

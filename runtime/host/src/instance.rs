@@ -127,6 +127,11 @@ impl Instance {
         self.running.store.data().limiter.memory_bytes()
     }
 
+    /// Time spent inside the guest's functions so far; of a component, nothing is measured.
+    pub fn guest_time(&self) -> Duration {
+        self.running.store.data().guest_time
+    }
+
     fn process_frame(
         &mut self,
         columns: &[ArrayRef],

@@ -100,6 +100,12 @@ impl Lane {
         self.instance.as_ref().map_or(0, Instance::memory_bytes)
     }
 
+    /// Time spent inside the functions of the lane's present instance; the rest of [`Lane::process`] is the
+    /// boundary: frames written, checked and copied.
+    pub fn guest_time(&self) -> Duration {
+        self.instance.as_ref().map_or(Duration::ZERO, Instance::guest_time)
+    }
+
     /// Runs a batch. `columns` are those of [`Stage::reads`], of `row_count` rows each.
     ///
     /// The time is bounded: one `batch_time_max` for the batch, then at most `isolation_time_max`

@@ -5,6 +5,7 @@ use crate::Limits;
 use crate::limits::Limiter;
 use crate::log_lines::LogLines;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The state of one instance on the host's side.
 pub(crate) struct Sandbox {
@@ -15,6 +16,8 @@ pub(crate) struct Sandbox {
     pub clock_ns: u64,
     /// State of the random numbers that a guest sees; every instance begins with the same.
     pub random: u64,
+    /// Time spent inside the guest's own functions so far.
+    pub guest_time: Duration,
 }
 
 impl Sandbox {
@@ -24,6 +27,7 @@ impl Sandbox {
             log_lines: LogLines::new(stage, limits.log_lines_max),
             clock_ns: 0,
             random: 0,
+            guest_time: Duration::ZERO,
         }
     }
 

@@ -1,8 +1,8 @@
-//! How fast JSON becomes columns: orders per second of one core, against typed serde_json on the same texts in the
-//! same run.
+//! How fast JSON becomes columns: orders per second of one core, against typed serde_json on the
+//! same texts in the same run.
 //!
-//! `cargo run --release -p gristmill-sdk --example parse_speed [ORDERS [STYLE]]`, where STYLE is a part of a
-//! line's name.
+//! `cargo run --release -p gristmill-sdk --example parse_speed [ORDERS [STYLE]]`, where STYLE is a
+//! part of a line's name.
 
 use std::fmt::Write as _;
 use std::hint::black_box;

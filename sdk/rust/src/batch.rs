@@ -18,10 +18,11 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What a stage answers: its columns in the order of `Description::columns`, which input row each output row came
-/// from, and the rows that it refuses.
+/// What a stage answers: its columns in the order of `Description::columns`, which input row each
+/// output row came from, and the rows that it refuses.
 ///
-/// A stage that names no rows keeps every row in its place. A filter calls [`rows`](Self::rows) and pushes no column.
+/// A stage that names no rows keeps every row in its place. A filter calls [`rows`](Self::rows) and
+/// pushes no column.
 #[derive(Debug)]
 pub struct Output<'a> {
     pub(crate) input_row_count: usize,
@@ -58,8 +59,8 @@ impl<'a> Output<'a> {
         self.input_row_count
     }
 
-    /// The list of input rows, one per output row; push into it. From the first call on, rows that are not in it are
-    /// filtered. The memory is reused from batch to batch.
+    /// The list of input rows, one per output row; push into it. From the first call on, rows that
+    /// are not in it are filtered. The memory is reused from batch to batch.
     pub fn rows(&mut self) -> &mut Vec<u32> {
         self.rows_given = true;
         &mut self.buffers.rows
@@ -75,9 +76,9 @@ impl<'a> Output<'a> {
         self.columns.push(column);
     }
 
-    /// Refuses an input row; the host decides by `on_failure` what becomes of it. Rows are refused in ascending
-    /// order, each once; a refused row must not be named in `rows`. A stage that names no rows pushes any value (a
-    /// null) for it: the host takes the row out.
+    /// Refuses an input row; the host decides by `on_failure` what becomes of it. Rows are refused
+    /// in ascending order, each once; a refused row must not be named in `rows`. A stage that names
+    /// no rows pushes any value (a null) for it: the host takes the row out.
     pub fn fail(&mut self, row: usize, reason: &str) {
         assert!(row < self.input_row_count, "row {row} of {} failed", self.input_row_count);
         let ascends = self.buffers.failure_rows.last().is_none_or(|&last| (last as usize) < row);
@@ -114,7 +115,8 @@ impl<'a> Output<'a> {
         })
     }
 
-    /// What the host would find wrong: a wrong number of columns or rows, or a row that is not in the batch.
+    /// What the host would find wrong: a wrong number of columns or rows, or a row that is not in
+    /// the batch.
     pub(crate) fn check(&self, column_count: usize) -> Result<(), Error> {
         if self.columns.len() != column_count {
             let pushed = self.columns.len();

@@ -1,4 +1,5 @@
-//! A column that the stage owns and reuses from batch to batch: cleared, filled, and lent to the output.
+//! A column that the stage owns and reuses from batch to batch: cleared, filled, and lent to the
+//! output.
 
 use std::ops::Range;
 
@@ -127,8 +128,8 @@ impl Column {
         }
     }
 
-    /// Back to `length` elements. Also drops what a half-written element left in the buffers and children, so it
-    /// takes back a row at whatever point its writing failed.
+    /// Back to `length` elements. Also drops what a half-written element left in the buffers and
+    /// children, so it takes back a row at whatever point its writing failed.
     pub fn truncate(&mut self, length: usize) {
         self.validity.truncate(length);
         match &mut self.buffers {
@@ -272,9 +273,9 @@ impl Column {
         }
     }
 
-    /// The members of a struct, the elements of an array (one child), the keys and values of a map (two).
-    /// Push into them first, then close the element with [`push_struct`](Self::push_struct) or
-    /// [`push_list`](Self::push_list).
+    /// The members of a struct, the elements of an array (one child), the keys and values of a map
+    /// (two). Push into them first, then close the element with [`push_struct`](Self::push_struct)
+    /// or [`push_list`](Self::push_list).
     pub fn children_mut(&mut self) -> &mut [Column] {
         match &mut self.buffers {
             Buffers::Struct { children, .. } | Buffers::List { children, .. } => children,
@@ -415,7 +416,8 @@ impl Column {
     }
 }
 
-/// A length as an Arrow offset. A batch beyond 2 GiB is a mistake of the stage: the host's limits are far below.
+/// A length as an Arrow offset. A batch beyond 2 GiB is a mistake of the stage: the host's limits
+/// are far below.
 #[inline(always)]
 pub(crate) fn offset(length: usize) -> i32 {
     assert!(length <= i32::MAX as usize, "a column grew beyond 2 GiB");

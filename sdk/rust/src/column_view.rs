@@ -1,8 +1,10 @@
-//! A borrowed column in Arrow's layout: a slice of the input frame, or of a [`Column`](crate::Column) that the stage owns.
+//! A borrowed column in Arrow's layout: a slice of the input frame, or of a
+//! [`Column`](crate::Column) that the stage owns.
 //!
-//! Every view is checked once when it is made (`check`): offsets ascend and stay within their buffer, strings are
-//! UTF-8, buffers are long enough and aligned. From then on reading it cannot go wrong, short of asking for a row
-//! that is not there or for a type that the column does not have: these are mistakes of the stage and panic.
+//! Every view is checked once when it is made (`check`): offsets ascend and stay within their
+//! buffer, strings are UTF-8, buffers are long enough and aligned. From then on reading it cannot
+//! go wrong, short of asking for a row that is not there or for a type that the column does not
+//! have: these are mistakes of the stage and panic.
 
 use std::ops::Range;
 
@@ -41,7 +43,8 @@ impl<'a> ColumnView<'a> {
         self.null_count
     }
 
-    /// The bitmap of valid elements, least significant bit first, at least `len()` bits. None: nothing is null.
+    /// The bitmap of valid elements, least significant bit first, at least `len()` bits. None:
+    /// nothing is null.
     pub fn validity(&self) -> Option<&'a [u8]> {
         if self.null_count == 0 { None } else { Some(self.validity) }
     }
@@ -115,7 +118,8 @@ impl<'a> ColumnView<'a> {
         }
         let bytes = &self.values[self.bounds(index)];
         debug_assert!(std::str::from_utf8(bytes).is_ok());
-        // SAFETY: a view of strings is only made of valid elements that are UTF-8 (`check`, `Column::push_str`).
+        // SAFETY: a view of strings is only made of valid elements that are UTF-8 (`check`,
+        // `Column::push_str`).
         unsafe { std::str::from_utf8_unchecked(bytes) }
     }
 
@@ -124,13 +128,14 @@ impl<'a> ColumnView<'a> {
         self.values
     }
 
-    /// Where the elements of strings, binaries, arrays and maps begin and end: `len() + 1` ascending numbers, the
-    /// first not necessarily 0.
+    /// Where the elements of strings, binaries, arrays and maps begin and end: `len() + 1`
+    /// ascending numbers, the first not necessarily 0.
     pub fn offsets(&self) -> &'a [i32] {
         self.offsets
     }
 
-    /// Which elements of [`elements`](Self::elements) (of a map: of keys and values) belong to one array.
+    /// Which elements of [`elements`](Self::elements) (of a map: of keys and values) belong to one
+    /// array.
     pub fn range(&self, index: usize) -> Range<usize> {
         let fits = matches!(self.data_type, DataType::Array { .. } | DataType::Map { .. });
         self.expect(fits, "array or map");
@@ -166,8 +171,8 @@ impl<'a> ColumnView<'a> {
         Some(&self.children[index])
     }
 
-    /// Elements `range` of this column without a copy. None: bits would have to be shifted, since `range` does
-    /// not begin at a multiple of 8; then copy with `Column::extend_from`.
+    /// Elements `range` of this column without a copy. None: bits would have to be shifted, since
+    /// `range` does not begin at a multiple of 8; then copy with `Column::extend_from`.
     pub fn slice(&self, range: Range<usize>) -> Option<ColumnView<'a>> {
         assert!(
             range.start <= range.end && range.end <= self.length,
@@ -203,8 +208,8 @@ impl<'a> ColumnView<'a> {
         Some(slice)
     }
 
-    /// The same values with another bitmap of nulls (`len()` bits, 1 = valid); `&[]` if nothing is null.
-    /// Values that become valid by it must be values indeed.
+    /// The same values with another bitmap of nulls (`len()` bits, 1 = valid); `&[]` if nothing is
+    /// null. Values that become valid by it must be values indeed.
     ///
     /// # Panics
     /// If the bitmap is too short, or calls a string valid that was null before.
@@ -241,7 +246,8 @@ impl<'a> ColumnView<'a> {
 }
 
 impl DataType {
-    /// The bytes of one value in the values buffer; None for bits and for types without a fixed size.
+    /// The bytes of one value in the values buffer; None for bits and for types without a fixed
+    /// size.
     pub(crate) fn value_bytes_each(&self) -> Option<usize> {
         match self {
             DataType::Integer | DataType::Float | DataType::Date => Some(4),

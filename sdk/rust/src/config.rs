@@ -1,7 +1,9 @@
-//! From the `with` table of the pipeline file to the stage's configuration struct, with errors that name the key.
+//! From the `with` table of the pipeline file to the stage's configuration struct, with errors that
+//! name the key.
 //!
-//! A deserializer over `serde_json::Value` whose mistakes collect the keys on their way out, so that each reads
-//! `config.KEY: …`. A key that the struct does not have is refused with the nearest that it has.
+//! A deserializer over `serde_json::Value` whose mistakes collect the keys on their way out, so
+//! that each reads `config.KEY: …`. A key that the struct does not have is refused with the nearest
+//! that it has.
 
 use std::fmt;
 
@@ -25,7 +27,8 @@ pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, Error> {
 
 #[derive(Debug)]
 struct Mistake {
-    /// The keys from the value at hand to the mistake, dotted. Elements of a list share the key of the list.
+    /// The keys from the value at hand to the mistake, dotted. Elements of a list share the key of
+    /// the list.
     key: Option<String>,
     message: String,
 }

@@ -1,8 +1,8 @@
-//! Schemas as people write them: Spark's DDL (`order_id long, line_items array<struct<item_id: long>>`), or
-//! Spark's schema JSON if the text begins with `{`.
+//! Schemas as people write them: Spark's DDL (`order_id long, line_items array<struct<item_id:
+//! long>>`), or Spark's schema JSON if the text begins with `{`.
 //!
-//! Types are read without regard to case, with Spark's aliases. `NOT NULL` is accepted and ignored, as `from_json`
-//! does: data decide what is null. `COMMENT '…'` is accepted and dropped.
+//! Types are read without regard to case, with Spark's aliases. `NOT NULL` is accepted and ignored,
+//! as `from_json` does: data decide what is null. `COMMENT '…'` is accepted and dropped.
 
 use crate::error::Error;
 use crate::nearest::nearest;
@@ -75,7 +75,8 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// `name type` or `name: type`, separated by commas, up to the end of the text or the closing `>`.
+    /// `name type` or `name: type`, separated by commas, up to the end of the text or the closing
+    /// `>`.
     fn fields(&mut self, style: Style, depth: usize) -> Result<Vec<Field>, Error> {
         let mut fields: Vec<Field> = Vec::new();
         self.skip_blanks();

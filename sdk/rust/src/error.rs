@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// One line of plain text for the author of the pipeline: lower case, no full stop (describe.md, "Errors").
+/// One line of plain text for the author of the pipeline: lower case, no full stop (describe.md,
+/// "Errors").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(String);
 
@@ -12,8 +13,8 @@ impl Error {
         Error(message.into())
     }
 
-    /// An error that belongs to one key of the stage's configuration. The host points at the key in the pipeline
-    /// file. `key` may be dotted (`columns.value`) for nested keys.
+    /// An error that belongs to one key of the stage's configuration. The host points at the key in
+    /// the pipeline file. `key` may be dotted (`columns.value`) for nested keys.
     pub fn config(key: &str, message: impl fmt::Display) -> Error {
         Error(format!("config.{key}: {message}"))
     }

@@ -1,8 +1,9 @@
-//! The exports of a core module (frame.md, "Core modules"): `describe`, `process`, `cabi_realloc` and `cabi_post_*`.
+//! The exports of a core module (frame.md, "Core modules"): `describe`, `process`, `cabi_realloc`
+//! and `cabi_post_*`.
 //!
-//! A module has one thread and one instance. Everything that crosses the boundary lies in one [`Slot`]: the area that the
-//! host writes its input to, the instance, and the answer. All of it is reused, so memory stays flat however many
-//! batches pass.
+//! A module has one thread and one instance. Everything that crosses the boundary lies in one
+//! [`Slot`]: the area that the host writes its input to, the instance, and the answer. All of it is
+//! reused, so memory stays flat however many batches pass.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::UnsafeCell;
@@ -63,7 +64,8 @@ macro_rules! export {
     };
 }
 
-/// `result<list<u8>, string>` in memory: a byte that is 0 for ok and 1 for err, padding, address, length.
+/// `result<list<u8>, string>` in memory: a byte that is 0 for ok and 1 for err, padding, address,
+/// length.
 #[repr(C)]
 struct Answer {
     is_err: u8,
@@ -106,9 +108,9 @@ impl<S> Default for Slot<S> {
 }
 
 impl<S: Stage> Slot<S> {
-    /// The area for the next input, 64-byte aligned, with [`READ_AHEAD_BYTES`] readable bytes behind.
-    /// A call with an `old` address grows that area and keeps its contents. An area that was handed out before
-    /// is no longer valid.
+    /// The area for the next input, 64-byte aligned, with [`READ_AHEAD_BYTES`] readable bytes
+    /// behind. A call with an `old` address grows that area and keeps its contents. An area that
+    /// was handed out before is no longer valid.
     ///
     /// # Safety
     /// Only from the module's own export.
@@ -224,5 +226,85 @@ unsafe fn input<'a>(address: *const u8, bytes: usize) -> &'a [u8] {
     match bytes {
         0 => &[],
         _ => unsafe { std::slice::from_raw_parts(address, bytes) },
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{Batch, Column, DataType, Description, Error, Output, Schema};
+
+    /// Keeps all rows.
+    struct All;
+
+    impl Stage for All {
+        type Config = serde_json::Value;
+        fn describe(_: serde_json::Value, _: &Schema) -> Result<(All, Description), Error> {
+            Ok((All, Description::new("all", "1").reads(["l"])))
+        }
+        fn process<'a>(&'a mut self, _: &Batch<'a>, _: &mut Output<'a>) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    /// Hands `input` over and calls as the host does: is it an error, and the bytes of the answer.
+    fn call(
+        slot: &Slot<All>,
+        input: &[u8],
+        function: unsafe fn(&Slot<All>, *const u8, usize) -> *const u8,
+    ) -> (bool, Vec<u8>) {
+        unsafe {
+            let area = slot.reallocate(std::ptr::null_mut(), 0, 64, input.len());
+            assert!(area.addr().is_multiple_of(64));
+            std::ptr::copy_nonoverlapping(input.as_ptr(), area, input.len());
+            let answer = &*function(slot, area, input.len()).cast::<Answer>();
+            let bytes = std::slice::from_raw_parts(answer.address, answer.bytes).to_vec();
+            (answer.is_err == 1, bytes)
+        }
+    }
+
+    fn text((is_err, bytes): (bool, Vec<u8>)) -> (bool, String) {
+        (is_err, String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn a_module_is_described_and_processes_frames() {
+        let slot = Slot::new();
+        let early = text(call(&slot, b"x", Slot::process));
+        assert_eq!(early, (true, "process was called before describe".to_owned()));
+        let refused = text(call(&slot, b"{\"contract\":\"2.0\",\"input\":[]}", Slot::describe));
+        let message = "the host speaks contract 2.0, this module 1.0".to_owned();
+        assert_eq!(refused, (true, message));
+        let malformed = text(call(&slot, b"{", Slot::describe));
+        assert!(malformed.0 && malformed.1.starts_with("the request of describe is malformed: "));
+        let request = br#"{"contract":"1.7","input":[{"name":"l","type":"long","new":1}],"new":2}"#;
+        let (is_err, answer) = text(call(&slot, request, Slot::describe));
+        assert!(!is_err && answer.contains("\"contract\":\"1.0\""), "{answer}");
+        let mut column = Column::new(&DataType::Long);
+        (0..10_000).for_each(|value| column.push_long(value));
+        let frame = crate::frame::write_batch(10_000, &[column.view()]).unwrap();
+        let (is_err, answer) = call(&slot, frame.bytes(), Slot::process);
+        assert!(!is_err && answer.starts_with(b"GMF1"));
+        let (is_err, _) = call(&slot, &frame.bytes()[..100], Slot::process);
+        assert!(is_err);
+        unsafe { slot.forget_answer() };
+    }
+
+    #[test]
+    fn the_input_area_is_reused_and_grows_with_its_contents() {
+        let slot: Slot<All> = Slot::new();
+        unsafe {
+            let first = slot.reallocate(std::ptr::null_mut(), 0, 64, 1000);
+            for bytes in [1, 1000, 60_000] {
+                assert_eq!(slot.reallocate(std::ptr::null_mut(), 0, 8, bytes), first);
+            }
+            std::ptr::write_bytes(first, 7, 1000);
+            let grown = slot.reallocate(first, 1000, 64, 1_000_000);
+            assert_eq!(std::slice::from_raw_parts(grown, 1000), [7; 1000]);
+            std::ptr::write_bytes(grown, 1, 1_000_000 + READ_AHEAD_BYTES);
+            assert!(slot.reallocate(std::ptr::null_mut(), 0, 128, 1).is_null());
+            assert!(slot.reallocate(std::ptr::null_mut(), 0, 64, usize::MAX).is_null());
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! One instance of a stage: `describe` once, then `process` frame by frame. What the exports of a module and the native
-//! runner have in common.
+//! One instance of a stage: `describe` once, then `process` frame by frame. What the exports of a
+//! module and the native runner have in common.
 
 use std::fmt::Display;
 

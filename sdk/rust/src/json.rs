@@ -1,10 +1,12 @@
 //! JSON text straight into columns, driven by the schema: one pass, no tree in between.
 //!
-//! - Keys are expected in the order of the schema, then in the order that the last records had; a key elsewhere costs
-//!   a look-up in a table. Members that the schema lacks are skipped, but must be JSON.
+//! - Keys are expected in the order of the schema, then in the order that the last records had; a
+//!   key elsewhere costs a look-up in a table. Members that the schema lacks are skipped, but must
+//!   be JSON.
 //! - 64-bit integers are exact, floats are rounded correctly, strings may hold every escape.
-//! - Types are converted as Spark's `from_json` does (`value.rs`), single quotes around strings are allowed as there,
-//!   and what follows the first object of a text is not looked at. The last of equal keys wins.
+//! - Types are converted as Spark's `from_json` does (`value.rs`), single quotes around strings are
+//!   allowed as there, and what follows the first object of a text is not looked at. The last of
+//!   equal keys wins.
 //! - Any bytes are safe: what is not JSON is a [`Mistake`] that names the field and the byte.
 
 mod base64;

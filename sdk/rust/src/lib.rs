@@ -1,12 +1,14 @@
-//! Write a Gristmill stage in Rust: a transformation of rows that runs as a WebAssembly module inside a pipeline.
+//! Write a Gristmill stage in Rust: a transformation of rows that runs as a WebAssembly module
+//! inside a pipeline.
 //!
 //! Two levels:
 //! - **rows**, for comfort: one function over one row, with [`stage`](macro@stage). See [`rows`].
-//! - **columns**, for speed: implement [`Stage`], then [`export!`](crate::export). Columns are read as slices and
-//!   written into buffers that are reused; what a stage does not touch never crosses the boundary.
+//! - **columns**, for speed: implement [`Stage`], then [`export!`](crate::export!). Columns are
+//!   read as slices and written into buffers that are reused; what a stage does not touch never
+//!   crosses the boundary.
 //!
-//! The crate is built as a `cdylib` for wasm32-unknown-unknown. It asks for no imports. In unit tests a stage runs as
-//! native code, with [`native::NativeStage`].
+//! The crate is built as a `cdylib` for wasm32-unknown-unknown. It asks for no imports. In unit
+//! tests a stage runs as native code, with [`native::NativeStage`].
 //!
 //! What crosses the boundary is drawn in sdk/contract: describe.md and frame.md.
 
@@ -45,6 +47,7 @@ pub use stage::{Description, Stage};
 // The macros name this crate `::gristmill`, within it too.
 extern crate self as gristmill;
 
-/// For the configuration struct: `#[derive(gristmill::serde::Deserialize)]` needs no dependency of its own.
+/// For the configuration struct: `#[derive(gristmill::serde::Deserialize)]` needs no dependency of
+/// its own.
 pub use serde;
 pub use serde_json;

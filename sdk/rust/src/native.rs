@@ -1,4 +1,5 @@
-//! A stage as plain native code: for unit tests and benchmarks of stages, with no module and no host.
+//! A stage as plain native code: for unit tests and benchmarks of stages, with no module and no
+//! host.
 
 use crate::batch::{Batch, Output};
 use crate::column::Column;

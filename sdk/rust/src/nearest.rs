@@ -1,7 +1,7 @@
 //! "Did you mean": the name in a list that is nearest to one that was written.
 
-/// The nearest of `names` by edit distance, if it is near enough to be a slip of the pen: at most a third of the
-/// letters differ. Case does not count.
+/// The nearest of `names` by edit distance, if it is near enough to be a slip of the pen: at most a
+/// third of the letters differ. Case does not count.
 ///
 /// ```
 /// assert_eq!(gristmill::nearest("citi", ["city", "state"]), Some("city"));
@@ -18,8 +18,8 @@ pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, name)| name)
 }
 
-/// The tail of a message about an unknown name: the names that exist, and the nearest if there is one.
-/// `noun` is the plural of what is listed, as in "columns".
+/// The tail of a message about an unknown name: the names that exist, and the nearest if there is
+/// one. `noun` is the plural of what is listed, as in "columns".
 pub fn hint<'a>(written: &str, noun: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
     let listed: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();

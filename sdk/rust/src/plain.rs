@@ -1,4 +1,5 @@
-//! Numbers as bytes and back, without a copy. All targets that are supported are little endian, as the frame is.
+//! Numbers as bytes and back, without a copy. All targets that are supported are little endian, as
+//! the frame is.
 
 #[cfg(target_endian = "big")]
 compile_error!("frames are little endian; a big endian target would have to swap every number");
@@ -30,7 +31,8 @@ pub(crate) fn as_bytes_mut<T: Plain>(numbers: &mut [T]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), size_of_val(numbers)) }
 }
 
-/// The numbers that lie in `bytes`; bytes beyond the last whole number are left out. None: misaligned.
+/// The numbers that lie in `bytes`; bytes beyond the last whole number are left out. None:
+/// misaligned.
 pub(crate) fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<&[T]> {
     if bytes.is_empty() {
         return Some(&[]);

@@ -10,12 +10,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! What the function returns says what the stage does ([`Answer`]): a `bool` keeps or drops the row, a struct with
-//! `#[derive(gristmill::Row)]` adds its members as columns, an `Option` does that or drops the row, a `Vec` or an
-//! `impl Iterator` gives any number of rows, and an `Err` refuses the row with a reason. Every column that is not made
-//! anew is carried.
+//! What the function returns says what the stage does ([`Answer`]): a `bool` keeps or drops the
+//! row, a struct with `#[derive(gristmill::Row)]` adds its members as columns, an `Option` does
+//! that or drops the row, a `Vec` or an `impl Iterator` gives any number of rows, and an `Err`
+//! refuses the row with a reason. Every column that is not made anew is carried.
 //!
-//! A second parameter is the configuration: `config: &Config`, any struct with `serde::Deserialize`.
+//! A second parameter is the configuration: `config: &Config`, any struct with
+//! `serde::Deserialize`.
 
 mod answer;
 mod cell;
@@ -37,13 +38,15 @@ pub struct Row<'a> {
     pub(crate) fields: &'a [Field],
     pub(crate) columns: &'a [ColumnView<'a>],
     pub(crate) index: usize,
-    /// The first column that was asked for and is not there, or is of another type: the batch is refused.
+    /// The first column that was asked for and is not there, or is of another type: the batch is
+    /// refused.
     pub(crate) mistake: &'a RefCell<Option<String>>,
 }
 
 impl<'a> Row<'a> {
-    /// The value of a column. None: it is null. A column that is not there or of a type that does not fit `T` refuses
-    /// the batch with a message that says so. A `long` may be asked of an int column, a `double` of a float.
+    /// The value of a column. None: it is null. A column that is not there or of a type that does
+    /// not fit `T` refuses the batch with a message that says so. A `long` may be asked of an int
+    /// column, a `double` of a float.
     pub fn get<T: FromColumn<'a>>(&self, name: &str) -> Option<T> {
         let column = self.column(name)?;
         if !T::fits(column.data_type()) {
@@ -80,7 +83,8 @@ impl<'a> Row<'a> {
         column.is_valid(self.index).then_some(row)
     }
 
-    /// The elements of an array of structs; none if it is null. Elements that are null are left out.
+    /// The elements of an array of structs; none if it is null. Elements that are null are left
+    /// out.
     pub fn rows(&self, name: &str) -> impl Iterator<Item = Row<'a>> + use<'a> {
         let elements = self.elements(name).filter(|(column, _)| {
             let structs = matches!(column.data_type(), DataType::Struct(_));
@@ -106,7 +110,8 @@ impl<'a> Row<'a> {
         Some(range.map(element).collect())
     }
 
-    /// The column itself, for what the methods above do not cover; the row is at [`index`](Self::index).
+    /// The column itself, for what the methods above do not cover; the row is at
+    /// [`index`](Self::index).
     pub fn column(&self, name: &str) -> Option<&'a ColumnView<'a>> {
         match self.fields.iter().position(|field| field.name == name) {
             Some(index) => Some(&self.columns[index]),

@@ -1,5 +1,5 @@
-//! Types and names of columns, with Spark's words: the schema JSON of `describe` (describe.md) and, in [`crate::ddl`],
-//! the DDL text that people write.
+//! Types and names of columns, with Spark's words: the schema JSON of `describe` (describe.md) and,
+//! in [`crate::ddl`], the DDL text that people write.
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::nearest::hint;
 
-/// Nesting of types beyond which a schema is refused: each level of a document costs a level of the stack.
+/// Nesting of types beyond which a schema is refused: each level of a document costs a level of the
+/// stack.
 pub const TYPE_DEPTH_MAX: usize = 64;
 
 /// The type of a column or of a nested value.
@@ -90,7 +91,8 @@ impl Schema {
         self.fields.iter().map(|field| field.name.as_str())
     }
 
-    /// The column that the configuration names under `key`. Err: there is none; the message lists what there is.
+    /// The column that the configuration names under `key`. Err: there is none; the message lists
+    /// what there is.
     pub fn require(&self, key: &str, name: &str) -> Result<&Field, Error> {
         self.field(name).ok_or_else(|| {
             let hint = hint(name, "columns", self.names());

@@ -7,21 +7,23 @@ use crate::batch::{Batch, Output};
 use crate::error::Error;
 use crate::schema::{Field, Schema};
 
-/// One transformation of rows to rows. It keeps nothing from batch to batch but memory: a batch may be replayed, split
-/// in halves, or sent to a fresh instance at any time.
+/// One transformation of rows to rows. It keeps nothing from batch to batch but memory: a batch may
+/// be replayed, split in halves, or sent to a fresh instance at any time.
 ///
-/// Export it with [`export!`](crate::export).
+/// Export it with [`export!`](crate::export!).
 pub trait Stage: Sized {
-    /// The `with` table of the pipeline file. Keys that the struct does not have are refused by the SDK, with the nearest
-    /// that it has.
+    /// The `with` table of the pipeline file. Keys that the struct does not have are refused by the
+    /// SDK, with the nearest that it has.
     type Config: DeserializeOwned;
 
-    /// Called once per instance, before any batch: looks at the configuration and at the columns that arrive, and
-    /// says what it reads and makes. Err: the pipeline does not start; see [`Error::config`].
+    /// Called once per instance, before any batch: looks at the configuration and at the columns
+    /// that arrive, and says what it reads and makes. Err: the pipeline does not start; see
+    /// [`Error::config`].
     fn describe(config: Self::Config, input: &Schema) -> Result<(Self, Description), Error>;
 
     /// Turns one batch into one output. Rows that cannot be processed are refused one by one with
-    /// [`Output::fail`]. Err: the whole batch cannot be processed; the host isolates the row that is to blame.
+    /// [`Output::fail`]. Err: the whole batch cannot be processed; the host isolates the row that
+    /// is to blame.
     fn process<'a>(&'a mut self, batch: &Batch<'a>, output: &mut Output<'a>) -> Result<(), Error>;
 }
 
@@ -33,7 +35,8 @@ pub struct Description {
     pub version: String,
     /// The input columns that are sent to `process`, in this order.
     pub reads: Vec<String>,
-    /// The columns that every output holds, in this order. One named as an input column replaces it in its place.
+    /// The columns that every output holds, in this order. One named as an input column replaces it
+    /// in its place.
     pub columns: Vec<Field>,
     /// Input columns that end here. Every other one is carried by the host.
     pub drops: Vec<String>,

@@ -1,7 +1,7 @@
 //! Which elements are null, as a bitmap that exists only once there is a null.
 
-/// Bit i is 1 if element i is valid, least significant bit first. While nothing is null there are no bits, and
-/// a valid element never writes one: bits that are missing at the end are valid.
+/// Bit i is 1 if element i is valid, least significant bit first. While nothing is null there are
+/// no bits, and a valid element never writes one: bits that are missing at the end are valid.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Validity {
     bits: Vec<u8>,

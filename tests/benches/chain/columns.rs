@@ -36,12 +36,14 @@ impl Chain {
         let value = Schema { fields: vec![Field::new("value", DataType::Binary)] };
         let parsed = parse_schema(SCHEMA).map_err(|error| anyhow!("{error}"))?;
         let city = Schema { fields: vec![Field::new("city", DataType::String)] };
-        let keep = if input.case == Case::PassesAll { "city is not null" } else { "city = 'Chicago'" };
+        let keep =
+            if input.case == Case::PassesAll { "city is not null" } else { "city = 'Chicago'" };
         let config = |text: serde_json::Value| text.to_string();
         let starts = (0..input.len()).step_by(BATCH_ROWS_MAX);
         let batch = |start: usize| {
             let range = start..(start + BATCH_ROWS_MAX).min(input.len());
-            let column = |texts: &[String]| binary_column(texts.iter().map(|text| Some(text.as_bytes())));
+            let column =
+                |texts: &[String]| binary_column(texts.iter().map(|text| Some(text.as_bytes())));
             (column(&input.keys[range.clone()]), column(&input.values[range]))
         };
         let parse = config(serde_json::json!({ "schema": SCHEMA }));
@@ -68,7 +70,13 @@ impl Chain {
                 let items = vec![parsed[LINE_ITEMS].clone()];
                 let items = Batch { row_count: items[0].len(), columns: items };
                 flatten.process(&items, |flat| {
-                    gathered.filtered(filter, &key, parsed, flat.columns(), flat.row_numbers().unwrap_or_default())
+                    gathered.filtered(
+                        filter,
+                        &key,
+                        parsed,
+                        flat.columns(),
+                        flat.row_numbers().unwrap_or_default(),
+                    )
                 })
             });
             let passed = passed.and_then(|inner| inner).and_then(|inner| inner);
@@ -87,7 +95,10 @@ impl Gathered {
         let DataType::Struct(item) = &**element else { unreachable!("of structs") };
         let key = Column::new(&DataType::Binary);
         let columns = fields.iter().chain(item).map(|field| Column::new(&field.data_type));
-        Gathered { city: Column::new(&DataType::String), rows: [key].into_iter().chain(columns).collect() }
+        Gathered {
+            city: Column::new(&DataType::String),
+            rows: [key].into_iter().chain(columns).collect(),
+        }
     }
 
     /// Filters the flattened rows by city and gathers those that pass; returns how many.

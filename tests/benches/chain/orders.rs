@@ -19,8 +19,14 @@ pub enum Case {
 }
 
 impl Case {
-    pub const ALL: [Case; 6] =
-        [Case::Course, Case::ShuffledKeys, Case::WhiteSpace, Case::Escapes, Case::Nulls, Case::PassesAll];
+    pub const ALL: [Case; 6] = [
+        Case::Course,
+        Case::ShuffledKeys,
+        Case::WhiteSpace,
+        Case::Escapes,
+        Case::Nulls,
+        Case::PassesAll,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -64,10 +70,16 @@ fn altered(case: Case, json: String, index: usize) -> String {
     match case {
         Case::Course | Case::PassesAll => json,
         Case::WhiteSpace => spaced(&json),
-        Case::Escapes => json.replacen("\"customer_fname\":\"", "\"customer_fname\":\"Jos\\u00e9 \\\"Pepe\\\" \\n", 1),
+        Case::Escapes => json.replacen(
+            "\"customer_fname\":\"",
+            "\"customer_fname\":\"Jos\\u00e9 \\\"Pepe\\\" \\n",
+            1,
+        ),
         Case::ShuffledKeys => fields(&json, |fields| fields.rotate_left(index % 7 + 1)),
         Case::Nulls => fields(&json, |fields| {
-            for (_, value) in fields.iter_mut().skip(index % 3).step_by(3).filter(|(_, value)| !value.is_array()) {
+            for (_, value) in
+                fields.iter_mut().skip(index % 3).step_by(3).filter(|(_, value)| !value.is_array())
+            {
                 *value = Value::Null;
             }
         }),
@@ -82,9 +94,17 @@ fn spaced(json: &str) -> String {
 fn fields(json: &str, alter: impl Fn(&mut Vec<(String, Value)>)) -> String {
     let object: Map<String, Value> = serde_json::from_str(json).expect("the generator writes JSON");
     let names = [
-        "order_id", "customer_id", "customer_fname", "customer_lname", "city", "state", "zipcode", "line_items",
+        "order_id",
+        "customer_id",
+        "customer_fname",
+        "customer_lname",
+        "city",
+        "state",
+        "zipcode",
+        "line_items",
     ];
-    let mut fields: Vec<_> = names.iter().map(|name| (name.to_string(), object[*name].clone())).collect();
+    let mut fields: Vec<_> =
+        names.iter().map(|name| (name.to_string(), object[*name].clone())).collect();
     alter(&mut fields);
     let texts: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
     format!("{{{}}}", texts.join(","))

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use arrow_array::{
-    ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow_schema::{Field, Schema};
 use gristmill_cli::shipped::{SHIPPED, names};
@@ -81,7 +82,8 @@ impl Chain {
         let batches = Arc::new(batches(input, &plan.source_columns)?);
         let (position, rows) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let reader = Memory { batches: batches.clone(), position: position.clone() };
-        let writer = LaneWriter { writer: Box::new(Count { rows: rows.clone() }), stored_below: i64::MIN };
+        let writer =
+            LaneWriter { writer: Box::new(Count { rows: rows.clone() }), stored_below: i64::MIN };
         let stages = plan.stages.iter().map(|stage| stage.name.clone());
         let status = Arc::new(Status::new("bench", stages, ["rows".to_string()].into_iter()));
         let partition = TopicPartition::new("orders", 0);
@@ -100,11 +102,10 @@ impl Chain {
         Ok(self.rows.load(Ordering::Relaxed))
     }
 
-    /// The part of the time that is not spent inside the modules nor in the engine: frames in, checks, copies out.
+    /// The part of the stages' time that is not spent inside the modules: frames in, checks, copies out.
     pub fn boundary_share(&self) -> f64 {
         let times = self.lane.times();
-        let total: Duration = times.total;
-        times.boundary.as_secs_f64() / total.as_secs_f64()
+        times.boundary.as_secs_f64() / (times.boundary + times.guests).as_secs_f64()
     }
 }
 
@@ -115,7 +116,12 @@ struct Memory {
 }
 
 impl SourceReader for Memory {
-    fn next(&mut self, _end: i64, _rows_max: usize, _bytes_max: usize) -> Result<Option<SourceBatch>> {
+    fn next(
+        &mut self,
+        _end: i64,
+        _rows_max: usize,
+        _bytes_max: usize,
+    ) -> Result<Option<SourceBatch>> {
         let next = self.position.load(Ordering::Relaxed) as usize;
         let batch = self.batches.get(next).cloned();
         if batch.is_some() {
@@ -140,7 +146,10 @@ impl SinkWriter for Count {
 /// The records of `input` as the source gives them, with the columns that the plan reads.
 pub fn batches(input: &Input, columns: &[&str]) -> Result<Vec<SourceBatch>> {
     let schema = source::schema();
-    let fields: Vec<Field> = columns.iter().map(|name| schema.field_with_name(name).cloned()).collect::<Result<_, _>>()?;
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|name| schema.field_with_name(name).cloned())
+        .collect::<Result<_, _>>()?;
     let schema = Arc::new(Schema::new(fields));
     let starts = (0..input.len()).step_by(BATCH_ROWS_MAX);
     starts
@@ -151,10 +160,14 @@ pub fn batches(input: &Input, columns: &[&str]) -> Result<Vec<SourceBatch>> {
             let column = |name: &&str| -> ArrayRef {
                 match *name {
                     "key" => Arc::new(BinaryArray::from_iter_values(&input.keys[range.clone()])),
-                    "value" => Arc::new(BinaryArray::from_iter_values(&input.values[range.clone()])),
+                    "value" => {
+                        Arc::new(BinaryArray::from_iter_values(&input.values[range.clone()]))
+                    }
                     "topic" => Arc::new(StringArray::from(vec!["orders"; count])),
                     "offset" => Arc::new(Int64Array::from(offsets.clone())),
-                    "timestamp" => Arc::new(TimestampMicrosecondArray::from(vec![0; count]).with_timezone("UTC")),
+                    "timestamp" => Arc::new(
+                        TimestampMicrosecondArray::from(vec![0; count]).with_timezone("UTC"),
+                    ),
                     _ => Arc::new(Int32Array::from(vec![0; count])),
                 }
             };

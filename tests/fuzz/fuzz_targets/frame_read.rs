@@ -1,4 +1,5 @@
-//! Any bytes as a frame: read or refused, never a panic, and every value of a frame that is read can be read.
+//! Any bytes as a frame: read or refused, never a panic, and every value of a frame that is read
+//! can be read.
 
 #![no_main]
 

@@ -1,5 +1,6 @@
-//! Any bytes through the JSON parser: no panic, no read out of bounds, one row per text, a text read the same
-//! whatever stands beside it, and nothing called malformed that serde_json takes for an object.
+//! Any bytes through the JSON parser: no panic, no read out of bounds, one row per text, a text
+//! read the same whatever stands beside it, and nothing called malformed that serde_json takes for
+//! an object.
 
 #![no_main]
 

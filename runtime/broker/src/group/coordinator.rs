@@ -4,7 +4,7 @@
 //! Everything is under one lock: an operation is microseconds, and the order in the log is then the
 //! order in memory. What a group does is decided in `state.rs` alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use uuid::Uuid;
 
 use super::exchange::{Action, JoinAnswer, JoinRequest, SyncAnswer, SyncRequest, Ticket};
 use super::member::Member;
-use super::offsets_log::{Entry, OffsetsLog};
+use super::offsets_log::{Entry, OffsetsLog, OffsetsMarker, PendingOffset};
 use super::record::{self, CommittedOffset, Key};
 use super::state::{Group, GroupState};
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::lock::lock;
-use crate::log::Log;
+use crate::log::{AppendError, Log};
 
 /// Groups, living or only with offsets. A commit or join that would make one more is refused.
 const GROUPS_MAX: usize = 100_000;
@@ -66,6 +66,8 @@ struct Groups {
     by_id: BTreeMap<String, Tracked>,
     waiting: HashMap<Ticket, Waiting>,
     last_ticket: Ticket,
+    /// By producer id: offsets of transactions that haven't ended.
+    pending: BTreeMap<i64, Vec<PendingOffset>>,
     /// None until the offsets topic exists.
     log: Option<OffsetsLog>,
     /// Set at shutdown: nobody waits any more.
@@ -149,6 +151,7 @@ impl Coordinator {
                 self.tracked(&mut groups, &id, now_ms).offsets = offsets;
             }
         }
+        groups.pending = loaded.pending;
         groups.log = Some(log);
         drop(groups);
         self.deadlines_changed.notify_one();
@@ -159,8 +162,8 @@ impl Coordinator {
         lock(&self.groups).log.is_some()
     }
 
-    /// Answers when the rebalance that this member joins is complete. Dropping the future forgets
-    /// the answer, not the join: the session time-out finds out that the member is gone.
+    /// Answers when the rebalance that this member joins is complete. Dropping the future takes the
+    /// join back: the client is gone.
     pub(crate) async fn join(&self, id: &str, mut join: JoinRequest) -> JoinAnswer {
         let member_id = join.member_id.clone();
         if let Err(error) = self.check_join(id, &join) {
@@ -168,7 +171,7 @@ impl Coordinator {
         }
         let name = join.instance_id.as_deref().unwrap_or(&join.client_id);
         join.new_member_id = format!("{name}-{}", Uuid::new_v4());
-        let answer = {
+        let (ticket, answer) = {
             let mut groups = lock(&self.groups);
             let now_ms = self.clock.now_ms();
             if !groups.by_id.contains_key(id) {
@@ -182,11 +185,14 @@ impl Coordinator {
             let (ticket, answer) = groups.wait(Waiting::Join);
             let actions = self.tracked(&mut groups, id, now_ms).group.join(now_ms, ticket, join);
             self.act(&mut groups, id, now_ms, actions);
-            answer
+            (ticket, answer)
         };
         self.deadlines_changed.notify_one();
+        let mut waiting = JoinWait { coordinator: self, group: id, ticket: Some(ticket) };
+        let answer = answer.await;
+        waiting.ticket = None;
         let closed = ResponseError::CoordinatorNotAvailable;
-        answer.await.unwrap_or_else(|_| JoinAnswer::refused(closed, &member_id))
+        answer.unwrap_or_else(|_| JoinAnswer::refused(closed, &member_id))
     }
 
     fn check_join(&self, id: &str, join: &JoinRequest) -> Result<(), ResponseError> {
@@ -278,6 +284,71 @@ impl Coordinator {
         })
     }
 
+    /// Writes offsets as part of a transaction; they count when it commits. The caller waits until
+    /// they are durable; None: there is nothing to wait for. A producer that says nothing about a
+    /// membership is not checked for one, as in Kafka.
+    pub(crate) fn commit_in_transaction(
+        &self,
+        id: &str,
+        producer_id: i64,
+        producer_epoch: i16,
+        commit: CommitRequest,
+    ) -> Result<Option<(Log, i64)>, ResponseError> {
+        if id.is_empty() {
+            return Err(ResponseError::InvalidGroupId);
+        }
+        let mut groups = lock(&self.groups);
+        let now_ms = self.clock.now_ms();
+        let is_member =
+            commit.generation >= 0 || !commit.member_id.is_empty() || commit.instance_id.is_some();
+        if is_member || !groups.by_id.contains_key(id) {
+            self.check_commit(&mut groups, id, now_ms, &commit)?;
+        }
+        let Some(log) = groups.log.as_ref().filter(|_| !commit.offsets.is_empty()) else {
+            return Ok(None);
+        };
+        let entry = |(place, offset): &((String, i32), CommittedOffset)| {
+            (offset_key(id, place), Some(offset.encode()))
+        };
+        let entries: Vec<Entry> = commit.offsets.iter().map(entry).collect();
+        let written = log.append_in_transaction(now_ms, producer_id, producer_epoch, &entries);
+        let end_offset = written.map_err(|error| {
+            tracing::error!(error = format!("{error:#}"), "cannot write committed offsets");
+            ResponseError::CoordinatorNotAvailable
+        })?;
+        let log = log.log().clone();
+        let pending = |(place, committed)| PendingOffset { group: id.to_owned(), place, committed };
+        let offsets = commit.offsets.into_iter().map(pending);
+        groups.pending.entry(producer_id).or_default().extend(offsets);
+        Ok(Some((log, end_offset)))
+    }
+
+    /// Writes the marker that ends a transaction, and takes its offsets over or drops them. None:
+    /// there is no log, so no transaction has written to it.
+    pub(crate) fn end_transaction(
+        &self,
+        marker: &OffsetsMarker,
+    ) -> Result<Option<(Log, i64)>, AppendError> {
+        let mut groups = lock(&self.groups);
+        let now_ms = self.clock.now_ms();
+        let Some(log) = &groups.log else { return Ok(None) };
+        let end_offset = log.append_marker(now_ms, marker)?;
+        let log = log.log().clone();
+        let ended = groups.pending.remove(&marker.producer_id).unwrap_or_default();
+        for pending in ended.into_iter().filter(|_| marker.commit) {
+            let tracked = self.tracked(&mut groups, &pending.group, now_ms);
+            tracked.offsets.insert(pending.place, pending.committed);
+        }
+        Ok(Some((log, end_offset)))
+    }
+
+    /// Topics and partitions of a group with offsets in a transaction that hasn't ended.
+    pub(crate) fn pending_places(&self, id: &str) -> BTreeSet<(String, i32)> {
+        let groups = lock(&self.groups);
+        let all = groups.pending.values().flatten();
+        all.filter(|pending| pending.group == id).map(|pending| pending.place.clone()).collect()
+    }
+
     fn check_commit(
         &self,
         groups: &mut Groups,
@@ -362,8 +433,49 @@ impl Coordinator {
         Ok(())
     }
 
+    /// The topics that members of a group subscribe to. Members of another kind than consumers say
+    /// nothing about topics: NON_EMPTY_GROUP.
+    pub(crate) fn subscribed_topics(&self, id: &str) -> Result<BTreeSet<String>, ResponseError> {
+        let groups = lock(&self.groups);
+        let group = &groups.by_id.get(id).ok_or(ResponseError::GroupIdNotFound)?.group;
+        if group.is_vacant() {
+            return Ok(BTreeSet::new());
+        }
+        if group.protocol_type() != Some("consumer") {
+            return Err(ResponseError::NonEmptyGroup);
+        }
+        let mut topics = BTreeSet::new();
+        for member in group.members() {
+            let subscribed = super::subscription::topics(&member.metadata(group.protocol()));
+            topics.extend(subscribed.ok_or(ResponseError::NonEmptyGroup)?);
+        }
+        Ok(topics)
+    }
+
+    /// Forgets these committed offsets of a group.
+    pub(crate) fn delete_offsets(
+        &self,
+        id: &str,
+        places: &[(String, i32)],
+    ) -> Result<(), ResponseError> {
+        let mut groups = lock(&self.groups);
+        let now_ms = self.clock.now_ms();
+        let present = &groups.by_id.get(id).ok_or(ResponseError::GroupIdNotFound)?.offsets;
+        let entries = removals(id, places.iter().filter(|place| present.contains_key(place)));
+        if entries.is_empty() {
+            return Ok(());
+        }
+        groups.append(now_ms, &entries)?;
+        let tracked = self.tracked(&mut groups, id, now_ms);
+        places.iter().for_each(|place| drop(tracked.offsets.remove(place)));
+        Ok(())
+    }
+
     /// Forgets what all groups have committed for the partitions of a deleted topic.
     pub(crate) fn topic_deleted(&self, topic: &str) {
+        for pending in lock(&self.groups).pending.values_mut() {
+            pending.retain(|pending| pending.place.0 != topic);
+        }
         self.forget(|_, _, place, _| place.0 == topic);
     }
 
@@ -414,11 +526,14 @@ impl Coordinator {
         }
     }
 
-    /// Writes the living state again and drops what was before it, if the log has outgrown it.
+    /// Writes the living state again and drops what was before it, if the log has outgrown it. Not
+    /// while a transaction with offsets is open: these are nowhere but in the log.
     pub(crate) async fn rewrite_if_overgrown(&self) -> Result<()> {
         let (log, start_offset, end_offset) = {
             let groups = lock(&self.groups);
-            let Some(log) = &groups.log else { return Ok(()) };
+            let Some(log) = groups.log.as_ref().filter(|_| groups.pending.is_empty()) else {
+                return Ok(());
+            };
             let entries = groups.all_entries();
             if !log.is_overgrown(entry_bytes(&entries)) {
                 return Ok(());
@@ -502,6 +617,27 @@ impl Coordinator {
     }
 }
 
+/// A join under way. Dropped before its answer has come, it takes the join back.
+struct JoinWait<'a> {
+    coordinator: &'a Coordinator,
+    group: &'a str,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for JoinWait<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let mut groups = lock(&self.coordinator.groups);
+        let now_ms = self.coordinator.clock.now_ms();
+        groups.waiting.remove(&ticket);
+        let Some(tracked) = groups.by_id.get_mut(self.group) else { return };
+        let actions = tracked.group.abandon_join(now_ms, ticket);
+        self.coordinator.act(&mut groups, self.group, now_ms, actions);
+        drop(groups);
+        self.coordinator.deadlines_changed.notify_one();
+    }
+}
+
 impl Groups {
     fn wait<T>(
         &mut self,
@@ -528,7 +664,10 @@ impl Groups {
     /// is logged and the group goes on.
     fn persist(&self, id: &str, now_ms: i64) {
         let Some(tracked) = self.by_id.get(id) else { return };
-        let value = record::encode_group(&tracked.group.saved());
+        let saved = tracked.group.saved();
+        let (generation, members) = (saved.generation, saved.members.len());
+        tracing::debug!(group = id, generation, members, "group changed");
+        let value = record::encode_group(&saved);
         let entry = (Key::Group { group: id.to_owned() }, Some(value));
         if let Err(error) = self.append(now_ms, &[entry]) {
             tracing::warn!(group = id, %error, "the group's members are not on disk");

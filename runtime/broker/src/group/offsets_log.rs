@@ -5,6 +5,9 @@
 //! the log is kept short another way: once it has outgrown the living state, that state is written
 //! again at the end, synced, and all before it is dropped. The records stay Kafka's own.
 //!
+//! Offsets that are part of a transaction are in batches marked as such; they count from the commit
+//! marker of their producer on, and not at all after an abort marker.
+//!
 //! One partition where Kafka has 50: those exist to share the load of many brokers.
 
 use std::collections::BTreeMap;
@@ -14,10 +17,10 @@ use bytes::Bytes;
 
 use super::member::SavedGroup;
 use super::record::{self, CommittedOffset, Key};
-use crate::log::batch_builder::BatchBuilder;
+use crate::log::batch_builder::{BatchBuilder, BatchProducer};
 use crate::log::record_batch::Header;
 use crate::log::records::{self, RecordView};
-use crate::log::{Isolation, Log};
+use crate::log::{AppendError, Isolation, Log};
 
 /// Bytes per read while the log is loaded.
 const LOAD_BYTES: usize = 1 << 20;
@@ -31,6 +34,24 @@ const REWRITE_FACTOR: u64 = 4;
 /// One record to write; `None` removes the key.
 pub(crate) type Entry = (Key, Option<Bytes>);
 
+/// An offset that waits for the end of its transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PendingOffset {
+    pub(crate) group: String,
+    /// Topic and partition.
+    pub(crate) place: (String, i32),
+    pub(crate) committed: CommittedOffset,
+}
+
+/// How a transaction with group offsets ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OffsetsMarker {
+    pub(crate) producer_id: i64,
+    pub(crate) producer_epoch: i16,
+    pub(crate) commit: bool,
+    pub(crate) coordinator_epoch: i32,
+}
+
 #[derive(Debug)]
 pub(crate) struct OffsetsLog {
     log: Log,
@@ -41,6 +62,8 @@ pub(crate) struct OffsetsLog {
 pub(crate) struct Loaded {
     pub(crate) groups: BTreeMap<String, SavedGroup>,
     pub(crate) offsets: BTreeMap<String, BTreeMap<(String, i32), CommittedOffset>>,
+    /// By producer id: offsets of transactions that haven't ended.
+    pub(crate) pending: BTreeMap<i64, Vec<PendingOffset>>,
     /// Records that could not be read, as sentences.
     pub(crate) skipped: Vec<String>,
 }
@@ -57,8 +80,42 @@ impl OffsetsLog {
     /// Appends and returns the offset after the last record, for [`Log::durable`]. Nothing to
     /// write: the end of the log.
     pub(crate) fn append(&self, now_ms: i64, entries: &[Entry]) -> Result<i64> {
+        self.append_batches(encode_batches(now_ms, entries, None))
+    }
+
+    /// The same as part of a producer's transaction.
+    pub(crate) fn append_in_transaction(
+        &self,
+        now_ms: i64,
+        producer_id: i64,
+        producer_epoch: i16,
+        entries: &[Entry],
+    ) -> Result<i64> {
+        let (base_sequence, is_transactional) = (-1, true);
+        let producer =
+            BatchProducer { producer_id, producer_epoch, base_sequence, is_transactional };
+        self.append_batches(encode_batches(now_ms, entries, Some(producer)))
+    }
+
+    /// Ends a producer's transaction in this log. Returns the offset behind the marker.
+    pub(crate) fn append_marker(
+        &self,
+        now_ms: i64,
+        marker: &OffsetsMarker,
+    ) -> Result<i64, AppendError> {
+        let batch = BatchBuilder::marker(
+            marker.producer_id,
+            marker.producer_epoch,
+            marker.commit,
+            marker.coordinator_epoch,
+            now_ms,
+        );
+        self.log.append_internal(batch).map(|appended| appended.end_offset)
+    }
+
+    fn append_batches(&self, batches: Vec<Bytes>) -> Result<i64> {
         let mut end_offset = self.log.high_watermark();
-        for batch in encode_batches(now_ms, entries) {
+        for batch in batches {
             let appended = self.log.append_internal(batch);
             let appended = appended.context("cannot write to `__consumer_offsets`")?;
             end_offset = appended.end_offset;
@@ -99,24 +156,54 @@ impl Loaded {
                 .map_err(|why| anyhow!("a damaged batch in `__consumer_offsets`: {why}"))?;
             next_offset = header.next_offset();
             let batch = batches.split_to(header.size_bytes);
+            let at = format!("__consumer_offsets-0 from offset {}", header.base_offset);
             if header.is_control() {
+                match records::commits(&header, &batch) {
+                    Ok(Some(commit)) => self.end_transaction(header.producer_id, commit),
+                    Ok(None) => {}
+                    Err(why) => self.skipped.push(format!("{at}: {why}")),
+                }
                 continue;
             }
-            let at = format!("__consumer_offsets-0 from offset {}", header.base_offset);
+            let producer_id = header.is_transactional().then_some(header.producer_id);
             match records::payload(&header, &batch) {
-                Ok(payload) => self.take_records(&payload, &at),
+                Ok(payload) => self.take_records(&payload, producer_id, &at),
                 Err(why) => self.skipped.push(format!("{at}: {why}")),
             }
         }
         Ok(next_offset)
     }
 
-    fn take_records(&mut self, payload: &[u8], at: &str) {
+    fn take_records(&mut self, payload: &[u8], producer_id: Option<i64>, at: &str) {
         for record in records::iter(payload) {
-            let taken = record.map_err(|why| anyhow!("{why}")).and_then(|it| self.take(&it));
+            let record = record.map_err(|why| anyhow!("{why}"));
+            let taken = record.and_then(|it| match producer_id {
+                Some(producer_id) => self.take_pending(producer_id, &it),
+                None => self.take(&it),
+            });
             if let Err(error) = taken {
                 self.skipped.push(format!("{at}: {error:#}"));
             }
+        }
+    }
+
+    fn take_pending(&mut self, producer_id: i64, record: &RecordView<'_>) -> Result<()> {
+        let key = record.key.context("a record without a key")?;
+        if let (Key::Offset { group, topic, partition }, Some(value)) =
+            (Key::decode(key)?, record.value)
+        {
+            let (place, committed) = ((topic, partition), CommittedOffset::decode(value)?);
+            let pending = PendingOffset { group, place, committed };
+            self.pending.entry(producer_id).or_default().push(pending);
+        }
+        Ok(())
+    }
+
+    fn end_transaction(&mut self, producer_id: i64, commit: bool) {
+        let ended = self.pending.remove(&producer_id).unwrap_or_default();
+        for pending in ended.into_iter().filter(|_| commit) {
+            let offsets = self.offsets.entry(pending.group).or_default();
+            offsets.insert(pending.place, pending.committed);
         }
     }
 
@@ -145,12 +232,13 @@ impl Loaded {
 }
 
 /// Record batches of little more than [`BATCH_BYTES_MAX`] bytes, in order.
-fn encode_batches(now_ms: i64, entries: &[Entry]) -> Vec<Bytes> {
+fn encode_batches(now_ms: i64, entries: &[Entry], producer: Option<BatchProducer>) -> Vec<Bytes> {
     let mut batches = Vec::new();
-    let mut batch = BatchBuilder::new();
+    let begin = || producer.map_or_else(BatchBuilder::new, BatchBuilder::with_producer);
+    let mut batch = begin();
     for (key, value) in entries {
         if batch.size_bytes() > BATCH_BYTES_MAX {
-            batches.push(std::mem::take(&mut batch).build());
+            batches.push(std::mem::replace(&mut batch, begin()).build());
         }
         batch.push(now_ms, Some(&key.encode()), value.as_deref());
     }

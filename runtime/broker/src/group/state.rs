@@ -464,6 +464,21 @@ impl Group {
         (Ok(()), actions)
     }
 
+    /// The client of a waiting join has hung up. A dynamic member is removed at once: consumers that
+    /// are closed in the middle of a rebalance say no goodbye, and one that only lost its connection
+    /// joins anew. Kafka, which doesn't notice, waits for a session time-out, and may meanwhile make
+    /// the dead member the leader.
+    pub(crate) fn abandon_join(&mut self, now_ms: i64, ticket: Ticket) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let hung_up =
+            |member: &Member| member.joining == Some(ticket) && member.instance_id.is_none();
+        let gone = self.members.iter().find(|member| hung_up(member)).map(|it| it.id.clone());
+        if let Some(gone) = gone {
+            self.remove_members(now_ms, &|member| member.id == gone, &mut actions);
+        }
+        actions
+    }
+
     /// Removes members and lets the others rebalance.
     fn remove_members(
         &mut self,

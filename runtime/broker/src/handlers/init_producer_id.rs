@@ -1,9 +1,12 @@
-//! InitProducerId (api code 22, v0-v5): an id for an idempotent producer.
+//! InitProducerId (api code 22, v0-v5): an id and an epoch for an idempotent or transactional
+//! producer.
 //!
-//! - Every call gives a new id with epoch 0, also to a producer that names its old one (v3+,
-//!   KIP-360).
-//! - Left out: transactional ids are refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which
-//!   clients take as final; v6 (two-phase commit, KIP-939).
+//! - Without a transactional id every call gives a new id with epoch 0, also to a producer that
+//!   names its old one (v3+, KIP-360).
+//! - With one, the epoch rises by one and every earlier incarnation is fenced. What the last one
+//!   had open is aborted first, and the answer waits for that: Kafka answers
+//!   CONCURRENT_TRANSACTIONS and lets the client ask again.
+//! - Left out: v6 (two-phase commit, KIP-939).
 
 use std::sync::Arc;
 
@@ -12,35 +15,37 @@ use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, Pr
 
 use crate::broker::Broker;
 use crate::session::Session;
+use crate::transaction::Producer;
 
 pub(super) async fn handle(
     broker: Arc<Broker>,
-    _: Session,
+    session: Session,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
-    if let Some(transactional_id) = &request.transactional_id {
-        let error = match transactional_id.as_str() {
-            "" => ResponseError::InvalidRequest,
-            _ => ResponseError::TransactionalIdAuthorizationFailed,
-        };
-        return refused(error);
-    }
-    let next = tokio::task::spawn_blocking(move || broker.producer_ids().next()).await;
-    match next {
-        Ok(Ok(id)) => InitProducerIdResponse::default()
-            .with_producer_id(ProducerId(id))
-            .with_producer_epoch(0),
-        Ok(Err(error)) => {
-            tracing::error!(error = format!("{error:#}"), "cannot give out a producer id");
-            refused(ResponseError::CoordinatorNotAvailable)
+    let initialized = match &request.transactional_id {
+        None => idempotent(&broker).await,
+        Some(id) => {
+            let transactions = broker.transactions();
+            let claimed = (session.version >= 3 && request.producer_id.0 >= 0)
+                .then_some(Producer { id: request.producer_id.0, epoch: request.producer_epoch });
+            let timeout_ms = request.transaction_timeout_ms;
+            let initialized = transactions.init(id, timeout_ms, claimed).await;
+            initialized.map_err(|error| super::fencing_error(error, session.version >= 4))
         }
-        Err(_) => refused(ResponseError::UnknownServerError),
-    }
+    };
+    let producer = initialized.as_ref().unwrap_or(&Producer { id: -1, epoch: -1 });
+    InitProducerIdResponse::default()
+        .with_error_code(super::error_code(&initialized))
+        .with_producer_id(ProducerId(producer.id))
+        .with_producer_epoch(producer.epoch)
 }
 
-fn refused(error: ResponseError) -> InitProducerIdResponse {
-    InitProducerIdResponse::default()
-        .with_error_code(error.code())
-        .with_producer_id(ProducerId(-1))
-        .with_producer_epoch(-1)
+async fn idempotent(broker: &Arc<Broker>) -> Result<Producer, ResponseError> {
+    let broker = Arc::clone(broker);
+    let next = tokio::task::spawn_blocking(move || broker.producer_ids().next()).await;
+    let next = next.map_err(|_| ResponseError::UnknownServerError)?;
+    next.map(|id| Producer { id, epoch: 0 }).map_err(|error| {
+        tracing::error!(error = format!("{error:#}"), "cannot give out a producer id");
+        ResponseError::CoordinatorNotAvailable
+    })
 }

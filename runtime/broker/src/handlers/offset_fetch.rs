@@ -3,9 +3,13 @@
 //! - No topics named (null): all partitions that the group has committed for. A partition without a
 //!   commit is answered with offset -1, and so is every one of an unknown group.
 //! - v8+ asks for several groups at once.
-//! - `require_stable` (v7+) has nothing to wait for: no transaction commits offsets yet.
+//! - `require_stable` (v7+, KIP-447): a partition with offsets in an open transaction is answered
+//!   with UNSTABLE_OFFSET_COMMIT, and the client asks again.
 //! - Left out: v10 (topic ids, KIP-848).
 
+use std::collections::BTreeSet;
+
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
@@ -26,23 +30,42 @@ pub(super) fn handle(
     request: OffsetFetchRequest,
 ) -> OffsetFetchResponse {
     if session.version >= 8 {
-        let groups = request.groups.into_iter().map(|group| one_group(broker, group)).collect();
+        let one = |group| one_group(broker, group, request.require_stable);
+        let groups = request.groups.into_iter().map(one).collect();
         return OffsetFetchResponse::default().with_groups(groups);
     }
     let group = OffsetFetchRequestGroup::default()
         .with_group_id(request.group_id)
         .with_topics(request.topics.map(|topics| topics.into_iter().map(newer).collect()));
-    let topics = one_group(broker, group).topics.into_iter().map(older).collect();
+    let answer = one_group(broker, group, request.require_stable);
+    let topics = answer.topics.into_iter().map(older).collect();
     OffsetFetchResponse::default().with_topics(topics)
 }
 
-fn one_group(broker: &Broker, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
-    let topics = match asked.topics {
+fn one_group(
+    broker: &Broker,
+    asked: OffsetFetchRequestGroup,
+    require_stable: bool,
+) -> OffsetFetchResponseGroup {
+    // Looked up before the offsets: what commits in between is asked for once more at worst.
+    let pending = match require_stable {
+        true => broker.groups().pending_places(&asked.group_id),
+        false => BTreeSet::new(),
+    };
+    let mut topics: Vec<_> = match asked.topics {
         None => all_topics(broker, &asked.group_id),
         Some(topics) => {
             topics.into_iter().map(|topic| one_topic(broker, &asked.group_id, topic)).collect()
         }
     };
+    for topic in topics.iter_mut().filter(|_| !pending.is_empty()) {
+        for answer in &mut topic.partitions {
+            if pending.contains(&(topic.name.to_string(), answer.partition_index)) {
+                *answer = partition(answer.partition_index, None)
+                    .with_error_code(ResponseError::UnstableOffsetCommit.code());
+            }
+        }
+    }
     OffsetFetchResponseGroup::default().with_group_id(asked.group_id).with_topics(topics)
 }
 
@@ -102,6 +125,7 @@ fn older(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
             .with_committed_offset(it.committed_offset)
             .with_committed_leader_epoch(it.committed_leader_epoch)
             .with_metadata(it.metadata)
+            .with_error_code(it.error_code)
     };
     OffsetFetchResponseTopic::default()
         .with_name(topic.name)

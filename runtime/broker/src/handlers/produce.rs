@@ -5,10 +5,13 @@
 //!   page
 //!   cache. acks=all: answered when the records are durable, for many requests at once.
 //! - Offered from version 0 for old librdkafka (see the table), but versions 0 to 2 aren't spoken.
-//! - Left out: transactions (INVALID_TXN_STATE); v13 (topic ids, KIP-516).
+//! - Records of a transaction are taken while it is open and has announced the partition; else
+//!   INVALID_TXN_STATE, or INVALID_PRODUCER_EPOCH for a fenced producer.
+//! - Left out: v12's partitions that announce themselves (KIP-890); v13 (topic ids, KIP-516).
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::join_all;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -18,11 +21,12 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::Acknowledged;
 use crate::broker::Broker;
-use crate::log::Log;
 use crate::log::record_batch::Header;
+use crate::log::{Appended, Log};
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::topic::Topic;
+use crate::transaction::Producer;
 
 /// Records that wait to become durable, and the place of their answer.
 struct Waiting {
@@ -103,14 +107,8 @@ fn append_partition(
     if records.is_empty() {
         return refuse(ResponseError::InvalidRecord, "a produce request without records");
     }
-    let transactional = Header::parse(&records).is_ok_and(|header| header.is_transactional());
-    if transactional || request.transactional_id.is_some() {
-        return refuse(ResponseError::InvalidTxnState, "no transaction is open");
-    }
     let bytes = records.len() as u64;
-    let appended = log
-        .append(records)
-        .map_err(|error| Refusal::new(error.kafka_error(), error.to_string()))?;
+    let appended = append(broker, request, topic, asked.index, log, records)?;
     broker.metrics().produced_bytes.add(bytes);
     let answer = PartitionProduceResponse::default()
         .with_index(asked.index)
@@ -118,6 +116,49 @@ fn append_partition(
         .with_log_append_time_ms(appended.log_append_time_ms)
         .with_log_start_offset(appended.log_start_offset);
     Ok((answer, log.clone(), appended.end_offset))
+}
+
+fn append(
+    broker: &Broker,
+    request: &ProduceRequest,
+    topic: &Topic,
+    partition: i32,
+    log: &Log,
+    records: Bytes,
+) -> Result<Appended, Refusal> {
+    let transactional = transactional_producers(&records);
+    let append = || {
+        let appended = log.append(records);
+        appended.map_err(|error| Refusal::new(error.kafka_error(), error.to_string()))
+    };
+    let Some(&producer) = transactional.first() else { return append() };
+    let refuse = |error, message: &str| Refusal::new(error, message);
+    let Some(id) = &request.transactional_id else {
+        let message = "records of a transaction in a request without a transactional id";
+        return Err(refuse(ResponseError::InvalidTxnState, message));
+    };
+    if transactional.iter().any(|other| *other != producer) {
+        return Err(refuse(ResponseError::InvalidRecord, "records of several producers"));
+    }
+    let transactions = broker.transactions();
+    let appended = transactions.in_transaction(id, producer, topic.name(), partition, append);
+    appended.map_err(|error| {
+        let error = super::fencing_error(error, false);
+        refuse(error, "the producer has no open transaction that holds this partition")
+    })?
+}
+
+/// The producers of transactional batches. Bytes that are no batches are left for the log to refuse.
+fn transactional_producers(mut records: &[u8]) -> Vec<Producer> {
+    let mut producers = Vec::new();
+    while let Ok(header) = Header::parse(records) {
+        if header.is_transactional() {
+            producers.push(Producer { id: header.producer_id, epoch: header.producer_epoch });
+        }
+        let Some(rest) = records.get(header.size_bytes..) else { break };
+        records = rest;
+    }
+    producers
 }
 
 fn refused(answer: PartitionProduceResponse, refusal: &Refusal) -> PartitionProduceResponse {

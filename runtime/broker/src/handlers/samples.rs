@@ -3,23 +3,31 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::create_partitions_request::{
     CreatePartitionsAssignment, CreatePartitionsTopic,
 };
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
+use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::fetch_request::{
     FetchPartition, FetchTopic, ForgottenTopic, ReplicaState,
 };
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
@@ -29,6 +37,9 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 };
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use kafka_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use uuid::Uuid;
@@ -108,6 +119,60 @@ pub(crate) fn body(api: ApiKey, version: i16) -> Bytes {
         ApiKey::InitProducerId => {
             let request = InitProducerIdRequest::default().with_transaction_timeout_ms(1);
             encoded(request.with_transactional_id(Some(TransactionalId(text("t")))), v)
+        }
+        ApiKey::AddPartitionsToTxn => {
+            let topic = AddPartitionsToTxnTopic::default().with_name(topic());
+            let request = AddPartitionsToTxnRequest::default()
+                .with_v3_and_below_transactional_id(TransactionalId(text("t")))
+                .with_v3_and_below_topics(vec![topic.with_partitions(vec![0, 1])]);
+            encoded(request, v)
+        }
+        ApiKey::AddOffsetsToTxn => {
+            let request = AddOffsetsToTxnRequest::default().with_group_id(group());
+            encoded(request.with_transactional_id(TransactionalId(text("t"))), v)
+        }
+        ApiKey::EndTxn => {
+            let request = EndTxnRequest::default().with_committed(true);
+            encoded(request.with_transactional_id(TransactionalId(text("t"))), v)
+        }
+        ApiKey::TxnOffsetCommit => encoded(txn_offset_commit(v), v),
+        ApiKey::DescribeProducers => {
+            let topic = TopicRequest::default().with_name(topic()).with_partition_indexes(vec![0]);
+            encoded(DescribeProducersRequest::default().with_topics(vec![topic]), v)
+        }
+        ApiKey::DescribeTransactions => {
+            let ids = vec![TransactionalId(text("t"))];
+            encoded(DescribeTransactionsRequest::default().with_transactional_ids(ids), v)
+        }
+        ApiKey::ListTransactions => {
+            let request = ListTransactionsRequest::default()
+                .with_state_filters(vec![text("Ongoing")])
+                .with_producer_id_filters(vec![ProducerId(1), ProducerId(2)]);
+            encoded(request.with_duration_filter(if v >= 1 { 5 } else { -1 }), v)
+        }
+        ApiKey::DeleteRecords => {
+            let partition = DeleteRecordsPartition::default().with_offset(0);
+            let topic = DeleteRecordsTopic::default().with_name(topic());
+            let topics = vec![topic.with_partitions(vec![partition.clone(), partition])];
+            encoded(DeleteRecordsRequest::default().with_topics(topics), v)
+        }
+        ApiKey::AlterConfigs => encoded(alter_configs(), v),
+        ApiKey::IncrementalAlterConfigs => encoded(incremental_alter_configs(), v),
+        ApiKey::OffsetDelete => {
+            let topic = OffsetDeleteRequestTopic::default().with_name(topic());
+            let partitions = vec![OffsetDeleteRequestPartition::default()];
+            let request = OffsetDeleteRequest::default().with_group_id(group());
+            encoded(request.with_topics(vec![topic.with_partitions(partitions)]), v)
+        }
+        ApiKey::DescribeLogDirs => {
+            let topic = DescribableLogDirTopic::default().with_topic(topic());
+            let topics = vec![topic.with_partitions(vec![0, 1])];
+            encoded(DescribeLogDirsRequest::default().with_topics(Some(topics)), v)
+        }
+        ApiKey::ListPartitionReassignments => {
+            let topic = ListPartitionReassignmentsTopics::default().with_name(topic());
+            let topics = vec![topic.with_partition_indexes(vec![0, 1])];
+            encoded(ListPartitionReassignmentsRequest::default().with_topics(Some(topics)), v)
         }
         ApiKey::OffsetForLeaderEpoch => {
             let topic = OffsetForLeaderTopic::default()
@@ -196,6 +261,40 @@ fn offset_fetch(v: i16) -> OffsetFetchRequest {
         .with_member_id((v >= 9).then(|| text("m")))
         .with_topics(Some(vec![topic.with_partition_indexes(vec![0, 1])]));
     OffsetFetchRequest::default().with_groups(vec![asked])
+}
+
+fn txn_offset_commit(v: i16) -> TxnOffsetCommitRequest {
+    let partition =
+        TxnOffsetCommitRequestPartition::default().with_committed_metadata(Some(text("meta")));
+    let topic = TxnOffsetCommitRequestTopic::default().with_name(topic());
+    TxnOffsetCommitRequest::default()
+        .with_transactional_id(TransactionalId(text("t")))
+        .with_group_id(group())
+        .with_member_id(if v >= 3 { text("m") } else { text("") })
+        .with_group_instance_id((v >= 3).then(|| text("i")))
+        .with_topics(vec![topic.with_partitions(vec![partition])])
+}
+
+fn alter_configs() -> AlterConfigsRequest {
+    let config = alter_configs_request::AlterableConfig::default()
+        .with_name(text("retention.ms"))
+        .with_value(Some(text("1000")));
+    let resource = alter_configs_request::AlterConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("orders"))
+        .with_configs(vec![config]);
+    AlterConfigsRequest::default().with_resources(vec![resource])
+}
+
+fn incremental_alter_configs() -> IncrementalAlterConfigsRequest {
+    let config = incremental_alter_configs_request::AlterableConfig::default()
+        .with_name(text("retention.ms"))
+        .with_value(Some(text("1000")));
+    let resource = incremental_alter_configs_request::AlterConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("orders"))
+        .with_configs(vec![config]);
+    IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
 }
 
 fn find_coordinator(v: i16) -> FindCoordinatorRequest {

@@ -193,7 +193,11 @@ impl Shared {
         };
         let last_relative = writer.next_offset + count - 1 - writer.active.base_offset;
         let full = size_bytes + len > config.segment_bytes();
-        if full || age_ms > config.segment_ms || last_relative > i64::from(i32::MAX) {
+        // A marker has the time of now: behind old records, written again in transactions, each
+        // would begin a segment.
+        let only_markers = headers.iter().all(Header::is_control);
+        let old = age_ms > config.segment_ms && !only_markers;
+        if full || old || last_relative > i64::from(i32::MAX) {
             self.roll(writer, now_ms)?;
         }
         Ok(())

@@ -99,6 +99,12 @@ fn varint(rest: &mut &[u8]) -> Result<i64, Undecodable> {
     Err(Undecodable("varint of more than 10 bytes"))
 }
 
+/// Whether a control batch commits its producer's transaction. `Ok(None)`: it is another kind of
+/// control batch.
+pub fn commits(header: &Header, batch: &[u8]) -> Result<Option<bool>, Undecodable> {
+    Ok(marker(header, batch)?.map(|marker| !marker.aborted))
+}
+
 /// What a control batch says. `Ok(None)`: a control record of another kind than commit or abort.
 pub(super) fn marker(header: &Header, batch: &[u8]) -> Result<Option<Marker>, Undecodable> {
     let payload = payload(header, batch)?;

@@ -14,9 +14,9 @@ use kafka_protocol::messages::offset_fetch_request::{
 };
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
-    OffsetFetchRequest, SyncGroupRequest,
+    DeleteGroupsRequest, DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest,
+    GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 
 use crate::client::{Client, name, start, start_with, text};
@@ -163,6 +163,28 @@ async fn a_consumer_that_falls_silent_is_expired() {
         assert!(tokio::time::Instant::now() < deadline, "{response:?}");
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_consumer_that_hangs_up_while_it_joins_holds_nobody_up() {
+    let running = start().await;
+    let mut a = running.connect().await;
+    let joined = enter(&mut a).await;
+    a.ask(sync(&joined, &[(&joined.member_id, b"all")]), 5).await;
+    let mut b = running.connect().await;
+    let first = b.ask(join(""), 9).await;
+    b.send(join(&first.member_id), 9).await;
+    let members = |response: DescribeGroupsResponse| response.groups[0].members.len();
+    let describe = || DescribeGroupsRequest::default().with_groups(vec![group()]);
+    while members(a.ask(describe(), 5).await) < 2 {
+        tokio::task::yield_now().await;
+    }
+    drop(b);
+    while members(a.ask(describe(), 5).await) > 1 {
+        tokio::task::yield_now().await;
+    }
+    let rejoined = a.ask(join(&joined.member_id), 9).await;
+    assert_eq!((rejoined.generation_id, rejoined.members.len()), (2, 1));
 }
 
 #[tokio::test]

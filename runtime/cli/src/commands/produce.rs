@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use gristmill_connectors::Cluster;
 use gristmill_connectors::admin::RecordProducer;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,10 @@ const BAR_EVERY_RECORDS: u64 = 256;
 
 /// How often a slow rate looks whether it is to stop.
 const RATE_WAIT_MAX: Duration = Duration::from_millis(100);
+
+/// The progress bars: of records, and of the bytes of a file.
+const RECORDS_TEMPLATE: &str = "{bar:30} {human_pos}/{human_len} records  {rate}  {eta} left";
+const BYTES_TEMPLATE: &str = "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
 
 /// The field that orders are keyed by.
 const ORDER_KEY: &str = "customer_id";
@@ -237,7 +241,9 @@ impl Pump {
             }
             self.producer.send(key.as_deref(), Some(&value), &[])?;
             self.sent.store(count + 1, Ordering::Relaxed);
-            if let Some(bar) = self.bar.as_ref().filter(|_| count % BAR_EVERY_RECORDS == 0) {
+            if count.is_multiple_of(BAR_EVERY_RECORDS)
+                && let Some(bar) = &self.bar
+            {
                 bar.set_position(count);
             }
         }
@@ -262,19 +268,24 @@ fn due(count: u64, rate: u64) -> Duration {
 
 fn records_bar(count: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
-    bar.set_style(style("{bar:30} {human_pos}/{human_len} records  {per_sec}  {eta} left"));
+    bar.set_style(style(RECORDS_TEMPLATE));
     bar
 }
 
 /// The length is set when the file is open.
 fn bytes_bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    bar.set_style(style("{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left"));
+    bar.set_style(style(BYTES_TEMPLATE));
     bar
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template);
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", records_per_second)
+}
+
+fn records_per_second(state: &ProgressState, text: &mut dyn std::fmt::Write) {
+    let _ = write!(text, "{:.0}/s", state.per_sec());
 }
 
 #[cfg(test)]
@@ -300,9 +311,7 @@ mod tests {
 
     #[test]
     fn every_template_is_valid() {
-        for bar in
-            ["{bar:30} {human_pos}/{human_len}", "{bytes}/{total_bytes} {bytes_per_sec} {eta}"]
-        {
+        for bar in [RECORDS_TEMPLATE, BYTES_TEMPLATE] {
             assert!(ProgressStyle::with_template(bar).is_ok());
         }
     }

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use gristmill_connectors::admin::{self, TopicDescription};
 use rdkafka::ClientConfig;
 use rdkafka::Message;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -83,8 +84,20 @@ fn partitions(flags: &TopicConsumeFlags, topic: &TopicDescription) -> Result<BTr
     }
 }
 
-fn assigned(flags: &TopicConsumeFlags, partitions: &BTreeSet<i32>) -> Result<BaseConsumer> {
-    let consumer: BaseConsumer = ClientConfig::new()
+/// Leaves what librdkafka reports to the loop, which gets it as the result of a poll: the end of a
+/// partition is no error here.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "kafka", "{error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+fn assigned(flags: &TopicConsumeFlags, partitions: &BTreeSet<i32>) -> Result<BaseConsumer<Quiet>> {
+    let consumer: BaseConsumer<Quiet> = ClientConfig::new()
         .set("bootstrap.servers", &flags.broker.bootstrap)
         .set("client.id", "gristmill")
         // librdkafka asks for a group even where none is used.
@@ -92,7 +105,7 @@ fn assigned(flags: &TopicConsumeFlags, partitions: &BTreeSet<i32>) -> Result<Bas
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
-        .create()
+        .create_with_context(Quiet)
         .context("cannot make a consumer")?;
     let start = if flags.from_beginning { Offset::Beginning } else { Offset::End };
     let mut assignment = TopicPartitionList::new();
@@ -106,7 +119,7 @@ fn assigned(flags: &TopicConsumeFlags, partitions: &BTreeSet<i32>) -> Result<Bas
 fn print_all(
     flags: &TopicConsumeFlags,
     output: Output,
-    consumer: &BaseConsumer,
+    consumer: &BaseConsumer<Quiet>,
     mut unfinished: BTreeSet<i32>,
     stop: &CancellationToken,
 ) -> Result<()> {

@@ -1,13 +1,13 @@
-//! The macros of gristmill-sdk: `#[gristmill::stage]` over a function, and `#[derive(gristmill::Row)]`.
-//! What they mean is documented in gristmill's module `rows`.
+//! The macros of gristmill-sdk: `#[gristmill::stage]` over a function, and
+//! `#[derive(gristmill::Row)]`. What they mean is documented in gristmill's module `rows`.
 
 mod row;
 mod stage;
 
 use proc_macro::TokenStream;
 
-/// Makes a stage of a function over rows. `#[gristmill::stage(reads = ["city"])]` names the columns that the function
-/// reads (default: all), `name = "…"` the module (default: the function's name).
+/// Makes a stage of a function over rows. `#[gristmill::stage(reads = ["city"])]` names the columns
+/// that the function reads (default: all), `name = "…"` the module (default: the function's name).
 ///
 /// Beside the function it makes a type for tests: of `fn keep` it is `KeepStage`.
 #[proc_macro_attribute]

@@ -1,5 +1,5 @@
-//! From bytes to views. Every number is checked before use: a frame that breaks a rule is an error, in debug and
-//! in release.
+//! From bytes to views. Every number is checked before use: a frame that breaks a rule is an error,
+//! in debug and in release.
 
 use std::ops::Range;
 
@@ -24,8 +24,8 @@ pub fn read_batch<'a>(frame: &'a [u8], fields: &'a [Field]) -> Result<Batch<'a>,
     Ok(Batch { row_count, columns })
 }
 
-/// Reads an output for a batch of `input_row_count` rows, as the host does. Only for frames that hold all their
-/// buffers (`Placement::Contiguous`).
+/// Reads an output for a batch of `input_row_count` rows, as the host does. Only for frames that
+/// hold all their buffers (`Placement::Contiguous`).
 pub fn read_output<'a>(
     frame: &'a [u8],
     fields: &'a [Field],
@@ -164,7 +164,11 @@ impl<'a> Reader<'a> {
                 if entries.null_count > 0 {
                     return Err("an entry of a map is null".to_owned());
                 }
-                column.children.push(self.column(key, entries.length)?);
+                let keys = self.column(key, entries.length)?;
+                if keys.null_count > 0 {
+                    return Err("a key of a map is null".to_owned());
+                }
+                column.children.push(keys);
                 column.children.push(self.column(value, entries.length)?);
             }
             _ => {}

@@ -12,7 +12,8 @@ use crate::schema::DataType;
 pub enum Placement {
     /// Within the frame: one copy. For components and for native code.
     Contiguous,
-    /// Where they are: offsets wrap modulo 2^32 and reach any place in linear memory. For core modules.
+    /// Where they are: offsets wrap modulo 2^32 and reach any place in linear memory. For core
+    /// modules.
     InPlace,
 }
 
@@ -30,7 +31,8 @@ struct Array<'a> {
     buffers: [&'a [u8]; 3],
 }
 
-/// A batch as the host sends it: all buffers within the frame, and room to read ahead behind the last.
+/// A batch as the host sends it: all buffers within the frame, and room to read ahead behind the
+/// last.
 pub fn write_batch(row_count: usize, columns: &[ColumnView<'_>]) -> Result<FrameBuffer, Error> {
     let mut frame = FrameBuffer::default();
     frame.write(row_count, columns, None, Placement::Contiguous)?;

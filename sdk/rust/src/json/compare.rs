@@ -1,11 +1,12 @@
-//! Are two runs of bytes equal? Without a loop for the lengths that keys have: in WebAssembly each turn of a loop
-//! pays for a check of the epoch deadline.
+//! Are two runs of bytes equal? Without a loop for the lengths that keys have: in WebAssembly each
+//! turn of a loop pays for a check of the epoch deadline.
 
 /// # Safety
 /// `length` bytes are readable at both places.
 #[inline(always)]
 pub(super) unsafe fn equal(left: *const u8, right: *const u8, length: usize) -> bool {
-    // SAFETY: every load below lies within the first `length` bytes, which are readable by contract.
+    // SAFETY: every load below lies within the first `length` bytes, which are readable by
+    // contract.
     unsafe {
         match length {
             16..=32 => {

@@ -1,16 +1,17 @@
 //! Where the parser is in a text. The only place of the parser that reads memory through pointers.
 //!
-//! The text lies in a larger buffer with at least [`READ_AHEAD_BYTES`] bytes behind it, of any content. Reads
-//! are not checked one by one; instead every loop begins with [`Cursor::need_text`], and between two of these
-//! checks the parser moves at most [`STEP_BYTES_MAX`] bytes. What it takes for JSON behind the end of the
-//! text does no harm: a document that ends behind the end of its text is refused as a whole.
+//! The text lies in a larger buffer with at least [`READ_AHEAD_BYTES`] bytes behind it, of any
+//! content. Reads are not checked one by one; instead every loop begins with [`Cursor::need_text`],
+//! and between two of these checks the parser moves at most [`STEP_BYTES_MAX`] bytes. What it takes
+//! for JSON behind the end of the text does no harm: a document that ends behind the end of its
+//! text is refused as a whole.
 
 use std::marker::PhantomData;
 
 use super::{compare, scan};
 
-/// The furthest that the parser moves between two checks: a predicted key (up to 64 bytes), blanks, a number or
-/// the first bytes of a string, punctuation.
+/// The furthest that the parser moves between two checks: a predicted key (up to 64 bytes), blanks,
+/// a number or the first bytes of a string, punctuation.
 const STEP_BYTES_MAX: usize = 104;
 
 /// Bytes behind the text that may be read: a step and the 16 bytes of one look.
@@ -31,7 +32,8 @@ pub(super) struct Cursor<'t> {
 pub(super) struct Ended;
 
 impl<'t> Cursor<'t> {
-    /// The first `length` bytes of `buffer` are the text; behind them are at least [`READ_AHEAD_BYTES`] more.
+    /// The first `length` bytes of `buffer` are the text; behind them are at least
+    /// [`READ_AHEAD_BYTES`] more.
     pub(super) fn new(buffer: &'t [u8], length: usize) -> Cursor<'t> {
         assert!(buffer.len() >= length + READ_AHEAD_BYTES);
         let range = buffer.as_ptr_range();

@@ -3,8 +3,9 @@
 /// Digits that an i128 holds for sure, and Spark's limit.
 const DIGITS_MAX: usize = 38;
 
-/// Reads a number as Java's `BigDecimal` does (a sign, digits with a point anywhere, an exponent) and gives its digits
-/// without the point at `scale` decimals. None: it is not a number, or has more than `precision` digits.
+/// Reads a number as Java's `BigDecimal` does (a sign, digits with a point anywhere, an exponent)
+/// and gives its digits without the point at `scale` decimals. None: it is not a number, or has
+/// more than `precision` digits.
 pub(super) fn parse_decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -47,7 +48,8 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// Digits (the first not 0) times 10^shift; what falls behind the point is rounded half up. None: too many digits.
+/// Digits (the first not 0) times 10^shift; what falls behind the point is rounded half up. None:
+/// too many digits.
 fn shifted(digits: impl Iterator<Item = u8> + Clone, shift: i64) -> Option<i128> {
     let count = digits.clone().count() as i64;
     if count == 0 {

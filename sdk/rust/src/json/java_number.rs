@@ -4,7 +4,8 @@ use std::io::Write;
 
 use super::number::NumberText;
 
-/// Appends a double as `Double.toString` of Java 19 and later: the shortest digits that read back the same.
+/// Appends a double as `Double.toString` of Java 19 and later: the shortest digits that read back
+/// the same.
 pub fn push_double(text: &mut Vec<u8>, value: f64) {
     match special(value) {
         Some(word) => text.extend_from_slice(word.as_bytes()),
@@ -49,7 +50,8 @@ fn special(value: f64) -> Option<&'static str> {
     }
 }
 
-/// Rewrites Rust's `-1.25e-7`. Java writes a point in all numbers, and an exponent from 10^7 on and below 10^-3.
+/// Rewrites Rust's `-1.25e-7`. Java writes a point in all numbers, and an exponent from 10^7 on and
+/// below 10^-3.
 fn push_digits(text: &mut Vec<u8>, scientific: std::fmt::Arguments<'_>, magnitude: f64) {
     let start = text.len();
     // Writing into a vector cannot fail.

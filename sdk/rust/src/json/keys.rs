@@ -1,5 +1,5 @@
-//! Finds a member by its key, when the key is not the one that was expected. Without branches on the length of the key
-//! up to 16 bytes: keys in random order cannot be predicted.
+//! Finds a member by its key, when the key is not the one that was expected. Without branches on
+//! the length of the key up to 16 bytes: keys in random order cannot be predicted.
 
 use super::cursor::Cursor;
 
@@ -20,7 +20,8 @@ struct Words {
 }
 
 impl Words {
-    /// Out of 8 bytes at the start of a key and 8 bytes that end where it ends, or, if it is shorter, at its start.
+    /// Out of 8 bytes at the start of a key and 8 bytes that end where it ends, or, if it is
+    /// shorter, at its start.
     #[inline(always)]
     fn new(first: u64, last: u64, length: usize) -> Words {
         let unused_bits = 64 - 8 * length.min(8) as u32;

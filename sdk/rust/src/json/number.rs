@@ -28,16 +28,18 @@ const INTEGER_POWERS: [u64; 16] = [
     1_000_000_000_000_000,
 ];
 
-/// Digits of a whole number that surely fits 64 bits; and of a mantissa that a double holds exactly.
+/// Digits of a whole number that surely fits 64 bits; and of a mantissa that a double holds
+/// exactly.
 const LONG_DIGITS: usize = 18;
 const DOUBLE_DIGITS: usize = 15;
 
-/// The digits at the start of 8 bytes: their value and how many they are. No loop: the bytes that are no digits
-/// are shifted out, then neighbours are added in three multiplications.
+/// The digits at the start of 8 bytes: their value and how many they are. No loop: the bytes that
+/// are no digits are shifted out, then neighbours are added in three multiplications.
 #[inline(always)]
 fn leading_digits(bytes: u64) -> (u64, usize) {
     let digits = bytes ^ 0x3030_3030_3030_3030;
-    // A byte above 9 gets its high bit by the addition or has it already; carries reach only later bytes.
+    // A byte above 9 gets its high bit by the addition or has it already; carries reach only later
+    // bytes.
     let others = (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080;
     let count = others.trailing_zeros() as usize / 8;
     if count == 0 {
@@ -77,7 +79,8 @@ fn long_run(cursor: &mut Cursor<'_>, value: u64) -> (u64, usize) {
     (value, count)
 }
 
-/// A whole number of at most 18 digits. None: anything else; the cursor is then anywhere within the next bytes.
+/// A whole number of at most 18 digits. None: anything else; the cursor is then anywhere within the
+/// next bytes.
 #[inline(always)]
 pub(super) fn long(cursor: &mut Cursor<'_>) -> Option<i64> {
     let negative = cursor.byte() == b'-';
@@ -91,8 +94,8 @@ pub(super) fn long(cursor: &mut Cursor<'_>) -> Option<i64> {
     Some(if negative { -(value as i64) } else { value as i64 })
 }
 
-/// A number of at most 15 digits without an exponent: its mantissa and the division by a power of ten are exact
-/// but for one rounding. None: anything else.
+/// A number of at most 15 digits without an exponent: its mantissa and the division by a power of
+/// ten are exact but for one rounding. None: anything else.
 #[inline(always)]
 pub(super) fn short_double(cursor: &mut Cursor<'_>) -> Option<f64> {
     let negative = cursor.byte() == b'-';
@@ -122,8 +125,8 @@ pub(super) fn short_double(cursor: &mut Cursor<'_>) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
-/// The nearest float to a decimal number of which `value` is the nearest double, unless the double lies exactly
-/// between two floats (or among the smallest): then only the text can tell.
+/// The nearest float to a decimal number of which `value` is the nearest double, unless the double
+/// lies exactly between two floats (or among the smallest): then only the text can tell.
 #[inline(always)]
 pub(super) fn float_of(value: f64) -> Option<f32> {
     const DROPPED_BITS: u64 = (1 << 29) - 1;

@@ -13,8 +13,8 @@ pub(super) struct Parser<'t> {
     pub(super) permissive: bool,
     /// The first thing that was wrong.
     pub(super) mistake: Option<Box<Mistake>>,
-    /// Not 0: a string or key holds bytes beyond ASCII. All other bytes of a document are ASCII, or it is refused;
-    /// so only then must it be checked for UTF-8.
+    /// Not 0: a string or key holds bytes beyond ASCII. All other bytes of a document are ASCII, or
+    /// it is refused; so only then must it be checked for UTF-8.
     pub(super) not_ascii: u32,
     /// Strings that are looked at before they are stored: keys with escapes, dates, decimals.
     pub(super) scratch: Vec<u8>,
@@ -179,7 +179,8 @@ impl<'t> Parser<'t> {
         self.colon()
     }
 
-    /// Steps over a key without escapes and gives it. None and no step: it has escapes, or single quotes.
+    /// Steps over a key without escapes and gives it. None and no step: it has escapes, or single
+    /// quotes.
     fn plain_key(&mut self) -> Result<Option<Key<'t>>, Stop> {
         if self.cursor.byte() != b'"' {
             return Ok(None);

@@ -37,8 +37,8 @@ pub(super) struct Object {
 
 pub(super) struct Member {
     pub(super) name: String,
-    /// The key as most producers write it: in quotes and with its colon. Empty if it is too long, or would
-    /// have to be escaped.
+    /// The key as most producers write it: in quotes and with its colon. Empty if it is too long,
+    /// or would have to be escaped.
     pub(super) written: Vec<u8>,
     pub(super) kind: Kind,
 }

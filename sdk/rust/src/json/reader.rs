@@ -9,8 +9,8 @@ use crate::column_view::ColumnView;
 use crate::error::Error;
 use crate::schema::Field;
 
-/// Bytes of text that one reader takes before it must be cleared. What becomes of a text is at most a few times as
-/// long, so that offsets stay within 32 bits.
+/// Bytes of text that one reader takes before it must be cleared. What becomes of a text is at most
+/// a few times as long, so that offsets stay within 32 bits.
 const TEXT_BYTES_MAX: usize = 128 << 20;
 
 /// What a reader does with a value that does not fit its type.
@@ -19,8 +19,8 @@ pub enum OnMistake {
     /// The text is refused as a whole: all columns null, and a [`Mistake`].
     #[default]
     Reject,
-    /// As Spark's PERMISSIVE: the value becomes null, the others stay, and a [`Mistake`]. Bytes that are not UTF-8
-    /// are replaced.
+    /// As Spark's PERMISSIVE: the value becomes null, the others stay, and a [`Mistake`]. Bytes
+    /// that are not UTF-8 are replaced.
     Permissive,
 }
 
@@ -37,7 +37,8 @@ pub struct JsonReader {
 }
 
 impl JsonReader {
-    /// A reader for objects with these members. Err: a type that JSON cannot hold, or two members of one name.
+    /// A reader for objects with these members. Err: a type that JSON cannot hold, or two members
+    /// of one name.
     pub fn new(fields: &[Field], on_mistake: OnMistake) -> Result<JsonReader, Error> {
         Ok(JsonReader {
             plan: Object::new(fields)?,
@@ -75,8 +76,8 @@ impl JsonReader {
         &mut self.columns
     }
 
-    /// Reads a column of strings or binaries: a row for each element, all null for a null or a blank text.
-    /// `on_mistake` is called with the element's index, in ascending order.
+    /// Reads a column of strings or binaries: a row for each element, all null for a null or a
+    /// blank text. `on_mistake` is called with the element's index, in ascending order.
     pub fn read_column(
         &mut self,
         texts: &ColumnView<'_>,

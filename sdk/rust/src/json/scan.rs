@@ -9,6 +9,7 @@ pub(super) struct Plain {
     pub(super) not_ascii: u32,
 }
 
+#[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
 impl Plain {
     /// Out of one bit per byte.
     #[inline(always)]
@@ -65,11 +66,12 @@ pub(super) unsafe fn plain_bytes(at: *const u8) -> Plain {
     Plain { count: 8 + high.count, not_ascii: low.not_ascii | high.not_ascii }
 }
 
-/// The same over 8 bytes in a word: the lowest special byte sets its high bit; carries only reach higher bytes.
-#[cfg_attr(
-    any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")),
-    allow(dead_code)
-)]
+/// The same over 8 bytes in a word: the lowest special byte sets its high bit; carries only reach
+/// higher bytes.
+#[cfg(any(
+    test,
+    not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))
+))]
 #[inline(always)]
 fn plain_bytes_in_word(word: u64) -> Plain {
     const ONES: u64 = 0x0101_0101_0101_0101;

@@ -100,13 +100,15 @@ impl Parser<'_> {
             b'u' => return self.unicode_escape(data),
             _ => return Err(self.syntax("an unknown escape in a string")),
         };
-        // Java's parser takes an escaped single quote only where single quotes are allowed: here they are.
+        // Java's parser takes an escaped single quote only where single quotes are allowed: here
+        // they are.
         self.cursor.advance(1);
         data.push(plain);
         Ok(())
     }
 
-    /// `\uXXXX`, and the second half if it is the first of a surrogate pair. The cursor is at the `u`.
+    /// `\uXXXX`, and the second half if it is the first of a surrogate pair. The cursor is at the
+    /// `u`.
     fn unicode_escape(&mut self, data: &mut Vec<u8>) -> Result<(), Stop> {
         self.cursor.advance(1);
         let Some(unit) = four_hex_digits(&self.cursor) else {
@@ -124,7 +126,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// The character of which `first` is the first half; None and no step, if the second does not follow.
+    /// The character of which `first` is the first half; None and no step, if the second does not
+    /// follow.
     fn second_half(&mut self, first: u32) -> Option<u32> {
         if self.cursor.byte() != b'\\' {
             return None;
@@ -148,7 +151,8 @@ fn four_hex_digits(cursor: &Cursor<'_>) -> Option<u32> {
     bytes[..4].iter().try_fold(0, |unit, &byte| Some(unit << 4 | (byte as char).to_digit(16)?))
 }
 
-/// Appends the first `count` of 16 bytes; stores all of them, which costs less than to ask how many.
+/// Appends the first `count` of 16 bytes; stores all of them, which costs less than to ask how
+/// many.
 #[inline(always)]
 fn append_sixteen(data: &mut Vec<u8>, bytes: [u8; 16], count: usize) {
     debug_assert!(count <= 16);

@@ -4,8 +4,8 @@
 const SECOND_US: i64 = 1_000_000;
 const DAY_US: i64 = 86_400 * SECOND_US;
 
-/// Days since 1970-01-01 of `yyyy[-[m]m[-[d]d]]`, with blanks around it, a sign, and anything behind a `T` or a blank
-/// after the day. Years have four to seven digits. None: not a date.
+/// Days since 1970-01-01 of `yyyy[-[m]m[-[d]d]]`, with blanks around it, a sign, and anything
+/// behind a `T` or a blank after the day. Years have four to seven digits. None: not a date.
 pub fn parse_date(text: &[u8]) -> Option<i32> {
     let text = text.trim_ascii();
     let end = text.iter().position(|byte| matches!(byte, b' ' | b'T')).unwrap_or(text.len());
@@ -17,8 +17,9 @@ pub fn parse_date(text: &[u8]) -> Option<i32> {
 }
 
 /// Microseconds since 1970-01-01T00:00:00Z of a date, or of a date, a `T` or blank, a time
-/// `[h]h[:[m]m[:[s]s[.fraction]]]` and a zone (`Z`, `UTC`, `+hh:mm`, …). Without a zone it is UTC. Digits of the
-/// fraction beyond the sixth are dropped. None: not a timestamp, or in a named zone (`Europe/Paris`).
+/// `[h]h[:[m]m[:[s]s[.fraction]]]` and a zone (`Z`, `UTC`, `+hh:mm`, …). Without a zone it is UTC.
+/// Digits of the fraction beyond the sixth are dropped. None: not a timestamp, or in a named zone
+/// (`Europe/Paris`).
 pub fn parse_timestamp(text: &[u8]) -> Option<i64> {
     let text = text.trim_ascii();
     let end = text.iter().position(|byte| matches!(byte, b' ' | b'T')).unwrap_or(text.len());
@@ -136,8 +137,8 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since 1970-01-01 in the proleptic Gregorian calendar. Years are counted from March, so that the leap day
-/// is the last of its year; 400 years have 146,097 days.
+/// Days since 1970-01-01 in the proleptic Gregorian calendar. Years are counted from March, so that
+/// the leap day is the last of its year; 400 years have 146,097 days.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));

@@ -1,5 +1,6 @@
 //! One value into one column. First the way that nearly every value goes, then Spark's conversions
-//! (`JacksonParser.makeConverter`): numbers and containers into strings, strings into decimals and dates, and so on.
+//! (`JacksonParser.makeConverter`): numbers and containers into strings, strings into decimals and
+//! dates, and so on.
 
 use super::base64;
 use super::decimal::parse_decimal;
@@ -15,7 +16,8 @@ use crate::column::{Buffers, Column, offset};
 const SECOND_US: i64 = 1_000_000;
 
 impl Parser<'_> {
-    /// Appends the value that begins here with `first`. After an error the column may hold half a value.
+    /// Appends the value that begins here with `first`. After an error the column may hold half a
+    /// value.
     #[inline(always)]
     pub(super) fn value(
         &mut self,

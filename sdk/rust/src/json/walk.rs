@@ -1,5 +1,5 @@
-//! Values that the schema does not ask for: skipped, or copied as compact JSON. Without recursion: the depth of a
-//! document costs a bit, not a stack frame.
+//! Values that the schema does not ask for: skipped, or copied as compact JSON. Without recursion:
+//! the depth of a document costs a bit, not a stack frame.
 
 use super::DOCUMENT_DEPTH_MAX;
 use super::java_number::{push_json_double, push_json_number};
@@ -27,7 +27,8 @@ impl Sink for Skipped {
     fn double(&mut self, _value: f64) {}
 }
 
-/// The text that Spark makes of a container in a string column: no blanks, numbers as Java prints them.
+/// The text that Spark makes of a container in a string column: no blanks, numbers as Java prints
+/// them.
 struct Compact<'d>(&'d mut Vec<u8>);
 
 impl Sink for Compact<'_> {

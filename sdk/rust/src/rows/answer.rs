@@ -5,8 +5,8 @@ use std::fmt::Display;
 use crate::column::Column;
 use crate::schema::Field;
 
-/// What becomes of a row. Structs with `#[derive(gristmill::Row)]` are answers too: one output row with their
-/// members as columns.
+/// What becomes of a row. Structs with `#[derive(gristmill::Row)]` are answers too: one output row
+/// with their members as columns.
 pub trait Answer {
     /// The columns that the stage makes.
     fn columns() -> Vec<Field>;

@@ -1,7 +1,9 @@
-//! The frames in sdk/contract/golden, byte by byte: what this SDK writes is what stands there, and what it reads
-//! out of them is what their `.json` says. SDKs in other languages check themselves against the same files.
+//! The frames in sdk/contract/golden, byte by byte: what this SDK writes is what stands there, and
+//! what it reads out of them is what their `.json` says. SDKs in other languages check themselves
+//! against the same files.
 //!
-//! After a change of the format that is meant, `GRISTMILL_BLESS=1 cargo test -p gristmill-sdk` writes them anew.
+//! After a change of the format that is meant, `GRISTMILL_BLESS=1 cargo test -p gristmill-sdk`
+//! writes them anew.
 
 use std::path::PathBuf;
 
@@ -119,6 +121,12 @@ fn input_frame(names: &[&str]) -> Vec<u8> {
         .map(|(column, _)| column.view())
         .collect();
     write_batch(3, &views).unwrap().bytes().to_vec()
+}
+
+#[test]
+fn the_contract_is_of_the_version_that_stands_there() {
+    let version = std::fs::read_to_string(golden("../VERSION")).unwrap();
+    assert_eq!(version.trim(), gristmill::CONTRACT_VERSION);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use gristmill::frame::{read_batch, read_output, write_batch};
 use gristmill::{ColumnView, Field, parse_schema};
 use proptest::prelude::*;
 
-use crate::support::{all_types, all_types_columns, cases, rows_to_json};
+use crate::support::{all_types, all_types_columns, config, rows_to_json};
 
 fn frame() -> Vec<u8> {
     let mut columns = all_types_columns();
@@ -126,9 +126,10 @@ fn headers_and_descriptors_may_grow() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(2000), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(2000))]
 
-    /// Whatever is overwritten, reading ends, and all values of a frame that is accepted can be read.
+    /// Whatever is overwritten, reading ends, and all values of a frame that is accepted can be
+    /// read.
     #[test]
     fn mutated_frames_are_read_or_refused(
         patches in prop::collection::vec((0usize..2000, any::<u32>(), 0u8..3), 1..6),

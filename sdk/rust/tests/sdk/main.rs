@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+/// Columns of every type.
+mod columns;
 /// What crosses the boundary, byte by byte, in sdk/contract/golden.
 mod golden_frames;
 /// Frames that break the rules.

@@ -2,9 +2,10 @@
 
 use gristmill::serde_json::{Value, json};
 use gristmill::{Column, ColumnView, Field, parse_schema};
+use proptest::prelude::ProptestConfig;
 
-pub const ALL_TYPES: &str = "b boolean, i int, l long, f float, d double, s string, x binary, day date, \
-    time timestamp, price decimal(10,2), st struct<p: long, q: string>, a array<long>, \
+pub const ALL_TYPES: &str = "b boolean, i int, l long, f float, d double, s string, x binary, \
+    day date, time timestamp, price decimal(10,2), st struct<p: long, q: string>, a array<long>, \
     items array<struct<id: long, tags: array<string>>>, m map<string, long>";
 
 pub fn all_types() -> Vec<Field> {
@@ -99,7 +100,9 @@ pub fn rows_to_json(columns: &[ColumnView<'_>], row_count: usize) -> Vec<Value> 
     (0..row_count).map(|row| columns.iter().map(|column| to_json(column, row)).collect()).collect()
 }
 
-/// Cases of a property: so many, or as many as PROPTEST_CASES says.
-pub fn cases(usually: u32) -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usually)
+/// A property with so many cases, or as many as PROPTEST_CASES says.
+pub fn config(cases: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let cases = asked.unwrap_or(cases);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }

@@ -199,6 +199,31 @@ fn a_silent_member_expires_and_the_others_rebalance() {
     assert_eq!(scene.joined(a).unwrap().generation, 3);
 }
 
+/// Consumers under churn: dead members that had waited for the join became leaders of generation
+/// after generation, and nobody got a partition.
+#[test]
+fn a_member_that_hangs_up_while_it_joins_is_forgotten_at_once() {
+    let mut scene = Scene::two_stable();
+    let c = scene.join("c");
+    scene.rejoin("b");
+    let actions = scene.group.abandon_join(scene.now_ms, c);
+    scene.take(actions);
+    assert_eq!(scene.group.members().len(), 2);
+    let a = scene.rejoin("a");
+    assert_eq!(scene.joined(a).unwrap().members.len(), 2);
+    let done = scene.group.abandon_join(scene.now_ms, a);
+    assert_eq!(done, [], "its answer is out: the session time-out decides");
+}
+
+#[test]
+fn a_static_member_that_hangs_up_keeps_its_place() {
+    let mut scene = Scene::two_stable();
+    let one = scene.join_static("one", "one-1");
+    let actions = scene.group.abandon_join(scene.now_ms, one);
+    scene.take(actions);
+    assert_eq!(scene.group.members().len(), 3);
+}
+
 #[test]
 fn the_last_member_leaves_an_empty_group_behind() {
     let mut scene = Scene::new();

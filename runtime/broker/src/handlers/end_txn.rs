@@ -1,0 +1,27 @@
+//! EndTxn (api code 26, v0-v4): commits or aborts a transaction.
+//!
+//! - Answered when all markers are written and durable, so that the next transaction can begin at
+//!   once. Kafka answers when the outcome is decided; its next transaction may meet
+//!   CONCURRENT_TRANSACTIONS and wait.
+//! - Asked again after it is done, it says so again.
+//! - Left out: v5 (an epoch per transaction, KIP-890).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::{EndTxnRequest, EndTxnResponse};
+
+use crate::broker::Broker;
+use crate::session::Session;
+use crate::transaction::Producer;
+
+pub(super) async fn handle(
+    broker: Arc<Broker>,
+    session: Session,
+    request: EndTxnRequest,
+) -> EndTxnResponse {
+    let producer = Producer { id: request.producer_id.0, epoch: request.producer_epoch };
+    let id = &request.transactional_id;
+    let ended = broker.transactions().end(id, producer, request.committed).await;
+    let ended = ended.map_err(|error| super::fencing_error(error, session.version >= 2));
+    EndTxnResponse::default().with_error_code(super::error_code(&ended))
+}

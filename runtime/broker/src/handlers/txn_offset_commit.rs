@@ -1,0 +1,92 @@
+//! TxnOffsetCommit (api code 28, v0-v4): group offsets as part of a transaction.
+//!
+//! - They count from the commit on, and not at all after an abort. Until then OffsetFetch with
+//!   `require_stable` answers UNSTABLE_OFFSET_COMMIT.
+//! - v3+ names the member and its generation, which fence a consumer that has lost its partitions
+//!   (KIP-447).
+//! - Left out: v5 (offsets added without AddOffsetsToTxn, KIP-890).
+
+use std::sync::Arc;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition;
+use kafka_protocol::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::{TopicName, TxnOffsetCommitRequest, TxnOffsetCommitResponse};
+
+use crate::broker::Broker;
+use crate::group::{CommitRequest, CommittedOffset};
+use crate::session::Session;
+use crate::transaction::Producer;
+
+pub(super) async fn handle(
+    broker: Arc<Broker>,
+    _: Session,
+    request: TxnOffsetCommitRequest,
+) -> TxnOffsetCommitResponse {
+    let mut commit = CommitRequest {
+        member_id: request.member_id.to_string(),
+        instance_id: request.group_instance_id.as_ref().map(|id| id.to_string()),
+        generation: request.generation_id,
+        offsets: Vec::new(),
+    };
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in &topic.partitions {
+            let checked = check(&broker, &topic.name, asked);
+            if checked.is_ok() {
+                let place = (topic.name.to_string(), asked.partition_index);
+                commit.offsets.push((place, committed(&broker, asked)));
+            }
+            partitions.push(
+                TxnOffsetCommitResponsePartition::default()
+                    .with_partition_index(asked.partition_index)
+                    .with_error_code(super::error_code(&checked)),
+            );
+        }
+        topics.push(
+            TxnOffsetCommitResponseTopic::default()
+                .with_name(topic.name.clone())
+                .with_partitions(partitions),
+        );
+    }
+    let producer = Producer { id: request.producer_id.0, epoch: request.producer_epoch };
+    let id = &request.transactional_id;
+    let transactions = broker.transactions();
+    let written = transactions.commit_offsets(id, producer, &request.group_id, commit).await;
+    let written = written.map_err(|error| super::fencing_error(error, false));
+    if written.is_err() {
+        let code = super::error_code(&written);
+        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.error_code = code;
+        }
+    }
+    TxnOffsetCommitResponse::default().with_topics(topics)
+}
+
+fn check(
+    broker: &Broker,
+    topic: &TopicName,
+    asked: &TxnOffsetCommitRequestPartition,
+) -> Result<(), ResponseError> {
+    let metadata_bytes = asked.committed_metadata.as_ref().map_or(0, |text| text.len());
+    if metadata_bytes > broker.config().offset_metadata_bytes_max {
+        return Err(ResponseError::OffsetMetadataTooLarge);
+    }
+    match broker.log(topic, asked.partition_index) {
+        Some(_) => Ok(()),
+        None => Err(ResponseError::UnknownTopicOrPartition),
+    }
+}
+
+fn committed(broker: &Broker, asked: &TxnOffsetCommitRequestPartition) -> CommittedOffset {
+    let metadata = asked.committed_metadata.as_ref().map(|text| text.to_string());
+    CommittedOffset {
+        offset: asked.committed_offset,
+        leader_epoch: asked.committed_leader_epoch,
+        metadata: metadata.unwrap_or_default(),
+        commit_time_ms: broker.clock().now_ms(),
+    }
+}

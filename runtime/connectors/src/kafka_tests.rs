@@ -1,0 +1,521 @@
+//! Source, sinks and admin functions against the built-in broker in this process.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
+};
+use arrow_schema::{Field, Schema};
+use gristmill_broker::partitioner::partition_for_key;
+use gristmill_broker::{BrokerConfig, Server};
+use gristmill_engine::config::{OnDataLoss, Start, TopicSinkConfig, Topics};
+use gristmill_engine::dead_letter::{DeadLetter, DeadLetterSink};
+use gristmill_engine::offsets::{OffsetRange, Offsets, TopicPartition};
+use gristmill_engine::plan::RecordValue;
+use gristmill_engine::sink::{Sink, SinkRows};
+use gristmill_engine::source::{Source, SourceReader};
+
+use crate::admin::{self, RecordProducer};
+use crate::dead_letter_sink::DeadLetterTopic;
+use crate::kafka_client::Cluster;
+use crate::kafka_producer::TopicProducer;
+use crate::kafka_sink::{KafkaSink, KafkaSinkSetup};
+use crate::kafka_source::{KafkaSource, KafkaSourceSetup};
+
+/// A broker in a folder of its own.
+struct TestBroker {
+    server: Server,
+    cluster: Cluster,
+    folder: tempfile::TempDir,
+}
+
+async fn serve(folder: &Path, listen: &str) -> Server {
+    let config = BrokerConfig {
+        data_dir: folder.to_path_buf(),
+        listen: listen.parse().unwrap(),
+        auto_create_topics: false,
+        ..BrokerConfig::default()
+    };
+    Server::start(config).await.unwrap()
+}
+
+impl TestBroker {
+    async fn start() -> TestBroker {
+        let folder = tempfile::tempdir().unwrap();
+        let server = serve(folder.path(), "127.0.0.1:0").await;
+        let cluster = Cluster::new(server.address().to_string());
+        TestBroker { server, cluster, folder }
+    }
+
+    /// A clean stop and a start at the same address.
+    async fn restart(self) -> TestBroker {
+        self.server.shutdown().await.unwrap();
+        let server = serve(self.folder.path(), &self.cluster.bootstrap).await;
+        TestBroker { server, ..self }
+    }
+
+    async fn topic(&self, name: &str, partitions: i32) {
+        admin::create_topic(&self.cluster, name, partitions, None, &BTreeMap::new()).await.unwrap();
+    }
+
+    /// Records `0..count`, the number as value and key.
+    async fn produce(&self, topic: &str, count: i64) {
+        let producer = RecordProducer::open(&self.cluster, topic).await.unwrap();
+        for number in 0..count {
+            let text = number.to_string();
+            producer.send(Some(text.as_bytes()), Some(text.as_bytes()), &[]).unwrap();
+        }
+        producer.flush().await.unwrap();
+    }
+
+    fn source_setup(&self, topic: &str) -> KafkaSourceSetup {
+        KafkaSourceSetup {
+            cluster: self.cluster.clone(),
+            topics: Topics::Names(vec![topic.to_string()]),
+            group: "gristmill-test".into(),
+            on_data_loss: OnDataLoss::Stop,
+            read_time_max: Duration::from_secs(30),
+        }
+    }
+
+    async fn source(&self, topic: &str) -> KafkaSource {
+        KafkaSource::open(self.source_setup(topic)).await.unwrap()
+    }
+
+    /// Everything in partition 0 of a topic, with all columns.
+    async fn read(&self, topic: &str) -> Vec<RecordBatch> {
+        let source = self.source(topic).await;
+        let at = TopicPartition::new(topic, 0);
+        let end = source.available().await.unwrap()[&at].end;
+        let reader = source.reader(&at, 0, &gristmill_engine::source::COLUMNS).await.unwrap();
+        read_to(reader, end).await.unwrap().1
+    }
+}
+
+/// Reads up to `end` on a thread that may block.
+async fn read_to(
+    mut reader: Box<dyn SourceReader>,
+    end: i64,
+) -> Result<(Box<dyn SourceReader>, Vec<RecordBatch>)> {
+    let read = move || {
+        let mut batches = Vec::new();
+        while let Some(batch) = reader.next(end, 1_000, 1 << 20)? {
+            assert_eq!(batch.records.num_rows(), batch.offsets.len());
+            batches.push(batch.records);
+        }
+        Ok((reader, batches))
+    };
+    tokio::task::spawn_blocking(read).await.unwrap()
+}
+
+fn offsets_in(batches: &[RecordBatch]) -> Vec<i64> {
+    let column = |rows: &RecordBatch| {
+        rows.column_by_name("offset").unwrap().as_primitive::<Int64Type>().values().to_vec()
+    };
+    batches.iter().flat_map(column).collect()
+}
+
+fn refusal<T>(result: Result<T>) -> String {
+    match result {
+        Ok(_) => panic!("was not refused"),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+fn at(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic, partition)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_yields_every_record_once_in_order_and_goes_on_where_it_stopped() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    broker.produce("orders", 5_000).await;
+    let source = broker.source("orders").await;
+    let available = source.available().await.unwrap();
+    assert_eq!(available[&at("orders", 0)], OffsetRange { begin: 0, end: 5_000 });
+    let reader = source.reader(&at("orders", 0), 10, &["value"]).await.unwrap();
+    let (reader, batches) = read_to(reader, 3_000).await.unwrap();
+    assert_eq!(offsets_in(&batches), (10..3_000).collect::<Vec<_>>());
+    assert_eq!(batches[0].num_columns(), 2, "value and offset");
+    assert_eq!(batches[0].column(0).as_binary::<i32>().value(0), b"10");
+    assert!(batches.iter().all(|rows| rows.num_rows() <= 1_000));
+    let (_, batches) = read_to(reader, 5_000).await.unwrap();
+    assert_eq!(offsets_in(&batches), (3_000..5_000).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_column_is_as_it_was_produced() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    let producer = RecordProducer::open(&broker.cluster, "orders").await.unwrap();
+    let headers = [("trace".to_string(), Some(b"1".to_vec())), ("trace".to_string(), None)];
+    producer.send(Some(b"k"), None, &headers).unwrap();
+    producer.send(None, Some(b""), &[]).unwrap();
+    producer.flush().await.unwrap();
+    let rows = &broker.read("orders").await[0];
+    assert_eq!(rows.schema(), gristmill_engine::source::schema());
+    let column = |name: &str| rows.column_by_name(name).unwrap().clone();
+    assert_eq!(column("key").as_binary::<i32>().value(0), b"k");
+    assert!(column("key").is_null(1) && column("value").is_null(0));
+    assert_eq!(column("value").as_binary::<i32>().value(1), b"");
+    assert_eq!(column("topic").as_string::<i32>().value(1), "orders");
+    assert_eq!(column("partition").as_primitive::<Int32Type>().value(1), 0);
+    assert_eq!(column("timestampType").as_primitive::<Int32Type>().value(0), 0);
+    let time_us = column("timestamp").as_primitive::<TimestampMicrosecondType>().value(0);
+    assert!(time_us > 1_700_000_000_000_000, "{time_us}");
+    let headers = column("headers").as_list::<i32>().value(0);
+    let (names, values) = (headers.as_struct().column(0), headers.as_struct().column(1));
+    assert_eq!(names.as_string::<i32>().value(1), "trace");
+    assert_eq!(values.as_binary::<i32>().value(0), b"1");
+    assert!(values.is_null(1));
+    assert_eq!(column("headers").as_list::<i32>().value(1).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_meet_the_partition_that_the_java_client_chooses() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 12).await;
+    broker.produce("orders", 500).await;
+    let source = broker.source("orders").await;
+    let available = source.available().await.unwrap();
+    assert_eq!(available.len(), 12);
+    let mut count = 0;
+    for (partition, range) in available {
+        let reader = source.reader(&partition, 0, &["key"]).await.unwrap();
+        for rows in read_to(reader, range.end).await.unwrap().1 {
+            let keys = rows.column_by_name("key").unwrap().as_binary::<i32>().clone();
+            for key in keys.iter().flatten() {
+                assert_eq!(partition_for_key(key, 12), partition.partition as u32);
+                count += 1;
+            }
+        }
+    }
+    assert_eq!(count, 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_is_resolved_as_spark_does() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 2).await;
+    broker.produce("orders", 100).await;
+    let source = broker.source("orders").await;
+    let available = source.available().await.unwrap();
+    let partitions: Vec<_> = available.keys().cloned().collect();
+    let ends: Offsets = available.iter().map(|(at, range)| (at.clone(), range.end)).collect();
+    let begins: Offsets = partitions.iter().map(|at| (at.clone(), 0)).collect();
+    let start = async |start: Start| source.start_offsets(&start, &partitions).await;
+    assert_eq!(start(Start::Earliest).await.unwrap(), begins);
+    assert_eq!(start(Start::Latest).await.unwrap(), ends);
+    assert_eq!(start(Start::Timestamp(0)).await.unwrap(), begins);
+    assert_eq!(start(Start::Timestamp(9_000_000_000_000)).await.unwrap(), ends, "the future");
+    let chosen = |offset| {
+        Start::Offsets(BTreeMap::from([("orders".to_string(), BTreeMap::from([(1, offset)]))]))
+    };
+    assert_eq!(start(chosen(7)).await.unwrap()[&partitions[1]], 7);
+    assert_eq!(start(chosen(7)).await.unwrap()[&partitions[0]], 0, "unnamed: earliest");
+    assert_eq!(start(chosen(-1)).await.unwrap()[&partitions[1]], ends[&partitions[1]]);
+    assert!(refusal(start(chosen(5_000)).await).contains("offset 5000 for partition orders-1"));
+    let unknown = BTreeMap::from([("orders".to_string(), BTreeMap::from([(9, 0)]))]);
+    assert!(refusal(start(Start::Offsets(unknown)).await).contains("partition 9"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_not_there_is_refused_with_those_that_are() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    let error = refusal(KafkaSource::open(broker.source_setup("order")).await);
+    assert!(error.contains("there is no topic `order`"), "{error}");
+    assert!(error.contains("it has `orders`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_by_pattern_and_new_partitions_are_found_while_running() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders-eu", 1).await;
+    broker.topic("old-orders-eu", 1).await;
+    let mut setup = broker.source_setup("");
+    setup.topics = Topics::Pattern("orders-.*".into());
+    let source = KafkaSource::open(setup).await.unwrap();
+    let names = |available: BTreeMap<TopicPartition, OffsetRange>| {
+        available.keys().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(names(source.available().await.unwrap()), ["orders-eu-0"]);
+    broker.topic("orders-us", 1).await;
+    broker.server.broker().create_partitions("orders-eu", 2).unwrap();
+    let expected = ["orders-eu-0", "orders-eu-1", "orders-us-0"];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let found = names(source.available().await.unwrap());
+        if found == expected {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_deleted_before_they_were_read_stop_the_reader() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    broker.produce("orders", 100).await;
+    let log = broker.server.broker().log("orders", 0).unwrap();
+    log.delete_records_before(40).unwrap();
+    let source = broker.source("orders").await;
+    let range = source.available().await.unwrap()[&at("orders", 0)];
+    assert_eq!(range, OffsetRange { begin: 40, end: 100 });
+    let reader = source.reader(&at("orders", 0), 10, &["value"]).await.unwrap();
+    let error = refusal(read_to(reader, 100).await.map(drop));
+    assert!(error.contains("offset 10 of partition orders-0 is no longer there"), "{error}");
+    let mut going_on = broker.source_setup("orders");
+    going_on.on_data_loss = OnDataLoss::Continue;
+    let source = KafkaSource::open(going_on).await.unwrap();
+    let reader = source.reader(&at("orders", 0), 10, &["value"]).await.unwrap();
+    let (_, batches) = read_to(reader, 100).await.unwrap();
+    assert_eq!(offsets_in(&batches), (40..100).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_out_of_reach_and_one_that_says_nothing_are_errors_in_time() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    let mut setup = broker.source_setup("orders");
+    setup.read_time_max = Duration::from_secs(3);
+    // Listens, accepts, never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for address in ["127.0.0.1:1".to_string(), silent.local_addr().unwrap().to_string()] {
+        let mut elsewhere = setup.clone();
+        elsewhere.cluster = Cluster::new(address.clone());
+        let begun = Instant::now();
+        let error = refusal(KafkaSource::open(elsewhere).await);
+        assert!(error.contains(&format!("cannot reach a Kafka broker at {address}")), "{error}");
+        assert!(error.contains("is it running?"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    let source = KafkaSource::open(setup).await.unwrap();
+    let reader = source.reader(&at("orders", 0), 0, &["value"]).await.unwrap();
+    let error = refusal(read_to(reader, 10).await.map(drop));
+    assert!(error.contains("no record of partition orders-0 for 3 s"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_restarts_is_met_again() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    broker.produce("orders", 100).await;
+    let source = broker.source("orders").await;
+    let sink = KafkaSink::open(sink_setup(&broker, RecordValue::Column)).await.unwrap();
+    let reader = source.reader(&at("orders", 0), 0, &["value"]).await.unwrap();
+    let (reader, _) = read_to(reader, 50).await.unwrap();
+    let record = |text: &str| -> SinkRows {
+        let column: ArrayRef = Arc::new(StringArray::from(vec![text]));
+        sink_rows(vec![("key", column.clone()), ("value", column)], vec![0])
+    };
+    put(&sink, record("before")).await;
+    let broker = broker.restart().await;
+    put(&sink, record("after")).await;
+    broker.produce("orders", 100).await;
+    let range = source.available().await.unwrap()[&at("orders", 0)];
+    assert_eq!(range, OffsetRange { begin: 0, end: 200 });
+    let (_, batches) = read_to(reader, 200).await.unwrap();
+    assert_eq!(offsets_in(&batches), (50..200).collect::<Vec<_>>());
+    sink.commit(&Offsets::from([(at("orders", 0), 200)]), true).await.unwrap();
+    let out = broker.read("out").await;
+    let values = out.iter().flat_map(|rows| rows.column(1).as_binary::<i32>().iter().flatten());
+    assert_eq!(values.collect::<Vec<_>>(), [b"before".as_ref(), b"after".as_ref()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_client_setting_is_named() {
+    let mut cluster = Cluster::new("127.0.0.1:1");
+    cluster.properties.insert("fetch.wait.max.mss".into(), "1".into());
+    let error = refusal(admin::list_topics(&cluster).await);
+    assert!(error.contains("fetch.wait.max.mss"), "{error}");
+}
+
+fn sink_setup(broker: &TestBroker, value: RecordValue) -> KafkaSinkSetup {
+    KafkaSinkSetup {
+        pipeline: "orders".into(),
+        sink: "chicago".into(),
+        config: TopicSinkConfig {
+            topic: "out".into(),
+            brokers: None,
+            value: None,
+            key: None,
+            partitions: None,
+            kafka: BTreeMap::new(),
+        },
+        cluster: broker.cluster.clone(),
+        source: broker.cluster.clone(),
+        key: true,
+        value,
+        built_in: true,
+    }
+}
+
+fn sink_rows(columns: Vec<(&str, ArrayRef)>, offsets: Vec<i64>) -> SinkRows {
+    let fields =
+        columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let arrays = columns.into_iter().map(|(_, array)| array).collect();
+    SinkRows {
+        partition: at("orders", 0),
+        rows: RecordBatch::try_new(schema, arrays).unwrap(),
+        offsets,
+    }
+}
+
+async fn put(sink: &KafkaSink, rows: SinkRows) {
+    let mut writer = sink.writer().unwrap();
+    tokio::task::spawn_blocking(move || writer.write(&rows)).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_become_json_records_and_the_group_keeps_the_cursor() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    let sink = KafkaSink::open(sink_setup(&broker, RecordValue::Json)).await.unwrap();
+    assert_eq!(sink.cursors(&[at("orders", 0)]).await.unwrap(), Offsets::new());
+    let rows = |range: std::ops::Range<i64>| {
+        let count = (range.end - range.start) as usize;
+        sink_rows(
+            vec![
+                ("key", Arc::new(Int64Array::from_iter_values(range.clone()))),
+                ("city", Arc::new(StringArray::from(vec![Some("Chicago"); count]))),
+                ("coupon", Arc::new(StringArray::new_null(count))),
+                ("total", Arc::new(Float64Array::from(vec![299.98; count]))),
+            ],
+            range.collect(),
+        )
+    };
+    put(&sink, rows(0..3)).await;
+    let committed =
+        sink.commit(&Offsets::from([(at("orders", 0), 3)]), false).await.unwrap().unwrap();
+    assert_eq!((committed.rows, committed.cursors[&at("orders", 0)]), (3, 3));
+    assert_eq!(sink.commit(&committed.cursors, false).await.unwrap(), None, "nothing new");
+    drop(sink);
+    let sink = KafkaSink::open(sink_setup(&broker, RecordValue::Json)).await.unwrap();
+    let cursors = sink.cursors(&[at("orders", 0)]).await.unwrap();
+    assert_eq!(cursors, Offsets::from([(at("orders", 0), 3)]));
+    // Replayed from further back: what the group's offset covers is left out.
+    put(&sink, rows(0..5)).await;
+    let committed =
+        sink.commit(&Offsets::from([(at("orders", 0), 5)]), true).await.unwrap().unwrap();
+    assert_eq!(committed.rows, 2);
+    let batches = broker.read("out").await;
+    let values = batches.iter().flat_map(|rows| {
+        let (keys, values) = (rows.column(0).as_binary::<i32>(), rows.column(1).as_binary::<i32>());
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (0..rows.num_rows())
+            .map(|row| (text(keys.value(row)), text(values.value(row))))
+            .collect::<Vec<_>>()
+    });
+    let expected =
+        (0..5).map(|key| (key.to_string(), r#"{"city":"Chicago","total":299.98}"#.to_string()));
+    assert_eq!(values.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_column_goes_out_as_it_is() {
+    let broker = TestBroker::start().await;
+    let sink = KafkaSink::open(sink_setup(&broker, RecordValue::Column)).await.unwrap();
+    let keys = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let values = Arc::new(BinaryArray::from_opt_vec(vec![None, Some(b"\xff\x00".as_ref())]));
+    put(&sink, sink_rows(vec![("key", keys), ("value", values)], vec![0, 1])).await;
+    sink.commit(&Offsets::new(), true).await.unwrap();
+    let rows = &broker.read("out").await[0];
+    let (keys, values) = (rows.column(0).as_binary::<i32>(), rows.column(1).as_binary::<i32>());
+    assert_eq!((keys.value(0), values.is_null(0)), (b"a".as_ref(), true));
+    assert_eq!((keys.is_null(1), values.value(1)), (true, b"\xff\x00".as_ref()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_topic_is_made_on_the_built_in_broker_only() {
+    let broker = TestBroker::start().await;
+    let mut external = sink_setup(&broker, RecordValue::Json);
+    external.built_in = false;
+    let error = refusal(KafkaSink::open(external.clone()).await);
+    assert!(error.contains("topic `out` is not on the Kafka cluster"), "{error}");
+    assert!(error.contains("set `partitions`"), "{error}");
+    external.config.partitions = Some(3);
+    KafkaSink::open(external).await.unwrap();
+    let topics = admin::list_topics(&broker.cluster).await.unwrap();
+    let out = topics.iter().find(|topic| topic.name == "out").unwrap();
+    assert_eq!((out.partitions, out.replication_factor), (3, 1));
+    let described = admin::describe_topic(&broker.cluster, "out").await.unwrap();
+    assert_eq!(described.partitions.len(), 3);
+    admin::delete_topic(&broker.cluster, "out").await.unwrap();
+    assert!(
+        refusal(admin::describe_topic(&broker.cluster, "out").await).contains("no topic `out`")
+    );
+    assert!(refusal(admin::delete_topic(&broker.cluster, "out").await).contains("no topic `out`"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_too_large_fails_the_commit_and_no_cursor_moves() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    let mut setup = sink_setup(&broker, RecordValue::Column);
+    setup.cluster.properties.insert("message.max.bytes".into(), "5000000".into());
+    let sink = KafkaSink::open(setup).await.unwrap();
+    let large = vec![b'x'; 2_000_000];
+    let keys = Arc::new(StringArray::from(vec!["a"]));
+    let values = Arc::new(BinaryArray::from(vec![large.as_slice()]));
+    put(&sink, sink_rows(vec![("key", keys), ("value", values)], vec![0])).await;
+    let moved = Offsets::from([(at("orders", 0), 1)]);
+    let error = refusal(sink.commit(&moved, true).await.map(drop));
+    assert!(error.contains("1 records were not delivered"), "{error}");
+    assert!(sink.cursors(&[at("orders", 0)]).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_the_record_as_it_was_with_the_reason() {
+    let broker = TestBroker::start().await;
+    broker.topic("letters", 1).await;
+    let letters = DeadLetterTopic::new(TopicProducer::open(&broker.cluster, "letters").unwrap());
+    let letter = DeadLetter {
+        key: Some(b"7".to_vec()),
+        value: Some(b"{broken".to_vec()),
+        headers: vec![("trace".into(), Some(b"1".to_vec()))],
+        partition: at("orders", 2),
+        offset: 99,
+        timestamp_ms: Some(1_700_000_000_000),
+        stage: "parse".into(),
+        module_hash: "ab12".into(),
+        reason: "no JSON at byte 1".into(),
+    };
+    letters.write(letter).unwrap();
+    letters.flush().await.unwrap();
+    let rows = &broker.read("letters").await[0];
+    assert_eq!(rows.column(1).as_binary::<i32>().value(0), b"{broken");
+    let headers = rows.column_by_name("headers").unwrap().as_list::<i32>().value(0);
+    let (names, values) =
+        (headers.as_struct().column(0).clone(), headers.as_struct().column(1).clone());
+    let found: HashMap<_, _> = names
+        .as_string::<i32>()
+        .iter()
+        .flatten()
+        .zip(values.as_binary::<i32>().iter().flatten())
+        .map(|(name, value)| (name.to_string(), String::from_utf8(value.to_vec()).unwrap()))
+        .collect();
+    for (name, value) in [
+        ("trace", "1"),
+        ("gristmill.topic", "orders"),
+        ("gristmill.partition", "2"),
+        ("gristmill.offset", "99"),
+        ("gristmill.timestamp", "1700000000000"),
+        ("gristmill.stage", "parse"),
+        ("gristmill.module", "ab12"),
+        ("gristmill.reason", "no JSON at byte 1"),
+    ] {
+        assert_eq!(found[name], value);
+    }
+}
