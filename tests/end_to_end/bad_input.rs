@@ -108,8 +108,8 @@ fn a_topic_that_does_not_exist_is_told_with_those_that_do() {
     succeed(["topic", "create", "ordres", "--bootstrap", &address]);
     let text = GOOD.replace("[source]", &format!("[source]\nbrokers = \"{address}\""));
     let finished = run_text(folder.path(), &text, &support::free_address());
-    refused((folder, finished), &["no topic `orders`", "ordres"]);
     support::stop(broker);
+    refused((folder, finished), &["no topic `orders`", "ordres"]);
 }
 
 #[test]
@@ -140,8 +140,8 @@ fn a_data_folder_that_another_broker_uses_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let broker = support::broker(&folder.path().join("data"), &support::free_address());
     let finished = run_text(folder.path(), GOOD, &support::free_address());
-    refused((folder, finished), &["data/broker", "--data-dir"]);
     support::stop(broker);
+    refused((folder, finished), &["data/broker", "--data-dir"]);
 }
 
 #[test]

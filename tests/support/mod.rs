@@ -102,10 +102,6 @@ impl Process {
         self.child.wait().expect("a child can be waited for");
     }
 
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child can be waited for").is_none()
-    }
-
     pub fn wait(mut self) -> Finished {
         let since = Instant::now();
         let status = loop {

@@ -4,13 +4,16 @@ use anyhow::Result;
 
 use crate::{setup, tool};
 
-/// Runs the benches of `tests/benches`, or those named. The binary is built first: the bench of
-/// the whole pipeline starts it.
+/// The benches of `tests/benches`.
+const BENCHES: [&str; 1] = ["chain"];
+
+/// Runs the named benches, or all. Built as the tests are (`--workspace`), so that nothing is compiled twice.
 pub fn run(names: &[String]) -> Result<()> {
     setup::wasm_target()?;
-    tool::run(&mut tool::cargo(&["build", "--release", "--package", "gristmill-cli"]))?;
-    let mut cargo = tool::cargo(&["bench", "--package", "gristmill-tests"]);
-    for name in names {
+    let mut cargo = tool::cargo(&["bench", "--workspace"]);
+    let chosen = names.iter().map(String::as_str);
+    let all = BENCHES.into_iter().filter(|_| names.is_empty());
+    for name in chosen.chain(all) {
         cargo.args(["--bench", name]);
     }
     tool::run(&mut cargo)

@@ -9,7 +9,7 @@ use crate::{setup, tool};
 /// Builds the binary with the stages inside and becomes `gristmill demo ARGUMENTS`.
 pub fn run(arguments: &[String]) -> Result<()> {
     setup::wasm_target()?;
-    tool::run(&mut tool::cargo(&["build", "--release", "--package", "gristmill-cli"]))?;
+    tool::run(&mut tool::cargo(&["build", "--release", "--workspace"]))?;
     become_program(Command::new(tool::gristmill()).arg("demo").args(arguments))
 }
 

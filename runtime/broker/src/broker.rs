@@ -16,15 +16,14 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::BrokerConfig;
 use crate::data_folder::DataFolder;
 use crate::disk::{Disk, OsDisk};
+use crate::fetch_session::FetchSessions;
 use crate::group::{Coordinator, GroupSettings};
 use crate::lock::lock;
 use crate::log::{Flusher, FlusherConfig, Log};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::refusal::Refusal;
-use crate::topic::{
-    self, CONSUMER_OFFSETS, LogSeams, NewTopic, TRANSACTION_STATE, Topic, Topics,
-};
+use crate::topic::{self, CONSUMER_OFFSETS, LogSeams, NewTopic, TRANSACTION_STATE, Topic, Topics};
 use crate::topic_config::TopicConfigs;
 use crate::transaction::{TransactionSettings, Transactions};
 
@@ -43,6 +42,7 @@ pub struct Broker {
     groups: Arc<Coordinator>,
     producer_ids: Arc<ProducerIds>,
     transactions: Arc<Transactions>,
+    fetch_sessions: FetchSessions,
     metrics: Metrics,
     repairs: Vec<String>,
     /// Cancelled when the broker stops: long polls end then.
@@ -73,8 +73,7 @@ impl Broker {
         };
         let (topics, mut repairs) = Topics::open(config.clone(), seams, folder.was_clean)?;
         let topics = Arc::new(topics);
-        let groups =
-            Arc::new(Coordinator::new(GroupSettings::from(&config), Arc::clone(&clock)));
+        let groups = Arc::new(Coordinator::new(GroupSettings::from(&config), Arc::clone(&clock)));
         if let Some(log) = topics.log(CONSUMER_OFFSETS, 0) {
             repairs.extend(groups.use_log(log)?);
         }
@@ -95,6 +94,7 @@ impl Broker {
             groups,
             producer_ids,
             transactions,
+            fetch_sessions: FetchSessions::default(),
             metrics: Metrics::default(),
             repairs,
             stopping: CancellationToken::new(),
@@ -151,6 +151,7 @@ impl Broker {
         partitions: Option<i32>,
         configs: TopicConfigs,
     ) -> Result<Arc<Topic>, Refusal> {
+        refuse_internal(name)?;
         self.topics.create(&self.new_topic(name, partitions, configs))
     }
 
@@ -166,6 +167,7 @@ impl Broker {
 
     /// What [`Broker::create_topic`] would answer.
     pub(crate) fn check_topic(&self, new: &NewTopic) -> Result<(), Refusal> {
+        refuse_internal(&new.name)?;
         self.topics.check_new(new)
     }
 
@@ -187,11 +189,13 @@ impl Broker {
 
     /// Gives a topic more partitions. Blocks.
     pub fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), Refusal> {
+        refuse_internal(topic)?;
         self.topics.grow(topic, partitions)
     }
 
     /// What [`Broker::create_partitions`] would answer.
     pub(crate) fn check_partitions(&self, topic: &str, partitions: i32) -> Result<(), Refusal> {
+        refuse_internal(topic)?;
         self.topics.check_grow(topic, partitions).map(|_| ())
     }
 
@@ -203,15 +207,13 @@ impl Broker {
         validate_only: bool,
         change: impl FnOnce(&TopicConfigs) -> Result<TopicConfigs, Refusal>,
     ) -> Result<(), Refusal> {
+        refuse_internal(name)?;
         self.topics.alter(name, validate_only, change)
     }
 
     /// Removes a topic, its records, and what groups have committed for it. Blocks.
     pub fn delete_topic(&self, name: &str) -> Result<(), Refusal> {
-        if topic::is_internal(name) {
-            let message = format!("Topic '{name}' is internal and cannot be deleted.");
-            return Err(Refusal::new(ResponseError::InvalidTopicException, message));
-        }
+        refuse_internal(name)?;
         self.topics.delete(name)?;
         self.groups.topic_deleted(name);
         Ok(())
@@ -231,6 +233,10 @@ impl Broker {
 
     pub(crate) fn transactions(&self) -> &Arc<Transactions> {
         &self.transactions
+    }
+
+    pub(crate) fn fetch_sessions(&self) -> &FetchSessions {
+        &self.fetch_sessions
     }
 
     pub(crate) fn stopping(&self) -> &CancellationToken {
@@ -314,4 +320,14 @@ impl Broker {
         lock(&self.flusher).take();
         self.folder.mark_clean()
     }
+}
+
+/// INVALID_TOPIC_EXCEPTION for the topics that the broker makes and keeps itself: with settings or
+/// partitions of somebody else's choice it could not find its groups and transactions again.
+fn refuse_internal(name: &str) -> Result<(), Refusal> {
+    if !topic::is_internal(name) {
+        return Ok(());
+    }
+    let message = format!("Topic '{name}' is internal: it cannot be created, altered or deleted.");
+    Err(Refusal::new(ResponseError::InvalidTopicException, message))
 }

@@ -2,7 +2,8 @@
 //!
 //! The path of a request: [`Server`] accepts a connection, `connection` cuts frames out of it,
 //! `handlers` has one file for each kind of request, and these act on topics (`topic`, `log`),
-//! groups (`group`) and transactions (`transaction`). All file access goes through `disk`, all time through `clock`.
+//! groups (`group`) and transactions (`transaction`). All file access goes through `disk`, all time
+//! through `clock`.
 //!
 //! ```no_run
 //! # async fn run() -> anyhow::Result<()> {
@@ -28,6 +29,7 @@ mod broker;
 mod data_folder;
 mod metrics;
 
+mod fetch_session;
 mod transaction;
 
 mod group;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::exchange::{Action, JoinAnswer, JoinRequest, SyncAnswer, SyncRequest, Ticket};
 use super::member::Member;
-use super::offsets_log::{Entry, OffsetsLog, OffsetsMarker, PendingOffset};
+use super::offsets_log::{Entry, OffsetsLog, OffsetsMarker, PendingOffsets};
 use super::record::{self, CommittedOffset, Key};
 use super::state::{Group, GroupState};
 use crate::clock::Clock;
@@ -27,6 +27,9 @@ use crate::log::{AppendError, Log};
 
 /// Groups, living or only with offsets. A commit or join that would make one more is refused.
 const GROUPS_MAX: usize = 100_000;
+/// Offsets in one transaction; a commit that would make more is refused. A consumer of every
+/// partition that a broker can hold stays below.
+const PENDING_OFFSETS_MAX: usize = 100_000;
 /// Without any deadline the timer looks again after this long.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -67,7 +70,7 @@ struct Groups {
     waiting: HashMap<Ticket, Waiting>,
     last_ticket: Ticket,
     /// By producer id: offsets of transactions that haven't ended.
-    pending: BTreeMap<i64, Vec<PendingOffset>>,
+    pending: BTreeMap<i64, PendingOffsets>,
     /// None until the offsets topic exists.
     log: Option<OffsetsLog>,
     /// Set at shutdown: nobody waits any more.
@@ -304,6 +307,10 @@ impl Coordinator {
         if is_member || !groups.by_id.contains_key(id) {
             self.check_commit(&mut groups, id, now_ms, &commit)?;
         }
+        let pending = groups.pending.get(&producer_id).map_or(0, PendingOffsets::len);
+        if pending + commit.offsets.len() > PENDING_OFFSETS_MAX {
+            return Err(ResponseError::PolicyViolation);
+        }
         let Some(log) = groups.log.as_ref().filter(|_| !commit.offsets.is_empty()) else {
             return Ok(None);
         };
@@ -317,8 +324,8 @@ impl Coordinator {
             ResponseError::CoordinatorNotAvailable
         })?;
         let log = log.log().clone();
-        let pending = |(place, committed)| PendingOffset { group: id.to_owned(), place, committed };
-        let offsets = commit.offsets.into_iter().map(pending);
+        let named = |(place, committed)| ((id.to_owned(), place), committed);
+        let offsets = commit.offsets.into_iter().map(named);
         groups.pending.entry(producer_id).or_default().extend(offsets);
         Ok(Some((log, end_offset)))
     }
@@ -335,9 +342,8 @@ impl Coordinator {
         let end_offset = log.append_marker(now_ms, marker)?;
         let log = log.log().clone();
         let ended = groups.pending.remove(&marker.producer_id).unwrap_or_default();
-        for pending in ended.into_iter().filter(|_| marker.commit) {
-            let tracked = self.tracked(&mut groups, &pending.group, now_ms);
-            tracked.offsets.insert(pending.place, pending.committed);
+        for ((group, place), committed) in ended.into_iter().filter(|_| marker.commit) {
+            self.tracked(&mut groups, &group, now_ms).offsets.insert(place, committed);
         }
         Ok(Some((log, end_offset)))
     }
@@ -345,8 +351,8 @@ impl Coordinator {
     /// Topics and partitions of a group with offsets in a transaction that hasn't ended.
     pub(crate) fn pending_places(&self, id: &str) -> BTreeSet<(String, i32)> {
         let groups = lock(&self.groups);
-        let all = groups.pending.values().flatten();
-        all.filter(|pending| pending.group == id).map(|pending| pending.place.clone()).collect()
+        let all = groups.pending.values().flat_map(PendingOffsets::keys);
+        all.filter(|(group, _)| group == id).map(|(_, place)| place.clone()).collect()
     }
 
     fn check_commit(
@@ -474,7 +480,7 @@ impl Coordinator {
     /// Forgets what all groups have committed for the partitions of a deleted topic.
     pub(crate) fn topic_deleted(&self, topic: &str) {
         for pending in lock(&self.groups).pending.values_mut() {
-            pending.retain(|pending| pending.place.0 != topic);
+            pending.retain(|(_, place), _| place.0 != topic);
         }
         self.forget(|_, _, place, _| place.0 == topic);
     }

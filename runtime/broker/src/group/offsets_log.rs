@@ -34,14 +34,8 @@ const REWRITE_FACTOR: u64 = 4;
 /// One record to write; `None` removes the key.
 pub(crate) type Entry = (Key, Option<Bytes>);
 
-/// An offset that waits for the end of its transaction.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct PendingOffset {
-    pub(crate) group: String,
-    /// Topic and partition.
-    pub(crate) place: (String, i32),
-    pub(crate) committed: CommittedOffset,
-}
+/// Offsets that wait for the end of a transaction, by group and by topic and partition.
+pub(crate) type PendingOffsets = BTreeMap<(String, (String, i32)), CommittedOffset>;
 
 /// How a transaction with group offsets ended.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +57,7 @@ pub(crate) struct Loaded {
     pub(crate) groups: BTreeMap<String, SavedGroup>,
     pub(crate) offsets: BTreeMap<String, BTreeMap<(String, i32), CommittedOffset>>,
     /// By producer id: offsets of transactions that haven't ended.
-    pub(crate) pending: BTreeMap<i64, Vec<PendingOffset>>,
+    pub(crate) pending: BTreeMap<i64, PendingOffsets>,
     /// Records that could not be read, as sentences.
     pub(crate) skipped: Vec<String>,
 }
@@ -192,18 +186,17 @@ impl Loaded {
         if let (Key::Offset { group, topic, partition }, Some(value)) =
             (Key::decode(key)?, record.value)
         {
-            let (place, committed) = ((topic, partition), CommittedOffset::decode(value)?);
-            let pending = PendingOffset { group, place, committed };
-            self.pending.entry(producer_id).or_default().push(pending);
+            let committed = CommittedOffset::decode(value)?;
+            let pending = self.pending.entry(producer_id).or_default();
+            pending.insert((group, (topic, partition)), committed);
         }
         Ok(())
     }
 
     fn end_transaction(&mut self, producer_id: i64, commit: bool) {
         let ended = self.pending.remove(&producer_id).unwrap_or_default();
-        for pending in ended.into_iter().filter(|_| commit) {
-            let offsets = self.offsets.entry(pending.group).or_default();
-            offsets.insert(pending.place, pending.committed);
+        for ((group, place), committed) in ended.into_iter().filter(|_| commit) {
+            self.offsets.entry(group).or_default().insert(place, committed);
         }
     }
 

@@ -3,9 +3,7 @@
 //! - Whole batches from the one that holds the offset; the first may begin below it, and clients
 //!   skip (so does Kafka). At least one batch comes even if it exceeds every limit.
 //! - A long poll ends when `min_bytes` are there, when `max_wait` is over, or on any error.
-//! - Sessions (KIP-227) are not kept: every answer says session 0, which tells the client to name
-//!   all
-//!   partitions each time. An id from elsewhere is FETCH_SESSION_ID_NOT_FOUND.
+//! - Sessions (v7+, KIP-227): see `fetch_session`.
 //! - Left out: v18 (high watermark in the request, KIP-1166); followers and preferred replicas.
 
 use std::collections::VecDeque;
@@ -26,6 +24,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::broker::{Broker, LEADER_EPOCH};
+use crate::fetch_session::Plan;
 use crate::log::{Isolation, Log};
 use crate::session::Session;
 use crate::topic::Topic;
@@ -38,12 +37,17 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 pub(super) async fn handle(
     broker: Arc<Broker>,
     session: Session,
-    request: FetchRequest,
+    mut request: FetchRequest,
 ) -> (FetchResponse, VecDeque<Bytes>) {
-    if request.session_id != 0 {
-        let error = ResponseError::FetchSessionIdNotFound;
-        return (FetchResponse::default().with_error_code(error.code()), VecDeque::new());
-    }
+    let now_ms = broker.clock().now_ms();
+    let begun = broker.fetch_sessions().begin(&request, session.version >= 13, now_ms);
+    let mut plan = match begun {
+        Ok(plan) => plan,
+        Err(error) => {
+            return (FetchResponse::default().with_error_code(error.code()), VecDeque::new());
+        }
+    };
+    request.topics = std::mem::take(&mut plan.topics);
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0).min(WAIT_MS_MAX);
     let deadline = Instant::now() + Duration::from_millis(wait_ms);
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
@@ -54,7 +58,7 @@ pub(super) async fn handle(
         let ends = found.failed || found.bytes >= min_bytes || Instant::now() >= deadline;
         if ends || broker.stopping().is_cancelled() {
             broker.metrics().fetched_bytes.add(found.bytes as u64);
-            return (FetchResponse::default().with_responses(found.topics), found.records);
+            return answer(&broker, &plan, found);
         }
         drop(found);
         tokio::select! {
@@ -68,6 +72,17 @@ pub(super) async fn handle(
             }
         }
     }
+}
+
+fn answer(broker: &Broker, plan: &Plan, found: Found) -> (FetchResponse, VecDeque<Bytes>) {
+    let mut response = FetchResponse::default().with_session_id(plan.session_id);
+    if plan.session_id == 0 {
+        return (response.with_responses(found.topics), found.records);
+    }
+    response.responses = broker.fetch_sessions().finish(plan, found.topics);
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    let records = partitions.map(|it| it.records.clone().unwrap_or_default()).collect();
+    (response, records)
 }
 
 /// What all partitions gave in one look.

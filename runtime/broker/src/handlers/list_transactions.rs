@@ -22,7 +22,8 @@ pub(super) fn handle(
     let unknown = names.iter().filter(|name| State::from_name(name).is_none()).cloned();
     let now_ms = broker.clock().now_ms();
     let is_wanted = |it: &Description| {
-        let by_state = names.is_empty() || names.iter().any(|name| name.as_str() == it.state.name());
+        let by_state =
+            names.is_empty() || names.iter().any(|name| name.as_str() == it.state.name());
         let ids = &request.producer_id_filters;
         let by_producer = ids.is_empty() || ids.contains(&ProducerId(it.producer.id));
         let no_age = session.version < 1 || request.duration_filter < 0;

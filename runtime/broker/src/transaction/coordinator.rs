@@ -145,8 +145,9 @@ impl Transactions {
     /// Makes sure that transactions have a place to be written to. Blocks.
     pub(crate) fn create_topic(&self) -> Result<Arc<Topic>, Refusal> {
         let storage = |error: String| Refusal::new(ResponseError::KafkaStorageError, error);
-        // The coordinator keeps the log short itself, in whole segments: hence small ones.
-        let configs = [("cleanup.policy", "compact"), ("segment.bytes", "4194304")];
+        // The coordinator keeps the log short itself, in whole segments: hence small ones, that
+        // hold a transaction over every partition that a broker can have all the same.
+        let configs = [("cleanup.policy", "compact"), ("segment.bytes", "16777216")];
         let new = NewTopic {
             name: TRANSACTION_STATE.to_owned(),
             partitions: 1,

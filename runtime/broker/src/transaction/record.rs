@@ -4,7 +4,7 @@
 //! | record | version | fields |
 //! |---|---|---|
 //! | key | 0 | transactional id |
-//! | value | 0 | producer id, epoch, time-out, state, partitions by topic (null when empty), time of the last change, time of the start |
+//! | value | 0 | producer id, epoch, time-out, state, partitions by topic (null in state Empty), time of the last change, time of the start |
 //!
 //! A null value forgets the id. Source: the schemas `TransactionLogKey`/`Value` of Apache Kafka.
 
@@ -38,10 +38,10 @@ pub(super) fn encode_value(transaction: &Transaction) -> Bytes {
     out.put_i16(transaction.producer.epoch);
     out.put_i32(transaction.timeout_ms);
     out.put_i8(transaction.state as i8);
-    if transaction.partitions.is_empty() {
-        out.put_i32(-1);
-    } else {
-        out.put_i32(transaction.partitions.len() as i32);
+    // Kafka's tools take null in this state, and no other for none.
+    match transaction.state {
+        State::Empty => out.put_i32(-1),
+        _ => out.put_i32(transaction.partitions.len() as i32),
     }
     for (topic, numbers) in &transaction.partitions {
         put_string(&mut out, topic);
@@ -120,6 +120,9 @@ mod tests {
         let empty = Transaction::new(1, 2, 3);
         assert_eq!(&encode_value(&empty)[17..21], b"\xff\xff\xff\xff", "null, not empty");
         assert_eq!(decode_value(&encode_value(&empty)).unwrap(), empty);
+        let complete = Transaction { state: State::CompleteCommit, ..empty };
+        assert_eq!(&encode_value(&complete)[17..21], b"\0\0\0\0", "empty, not null");
+        assert_eq!(decode_value(&encode_value(&complete)).unwrap(), complete);
     }
 
     #[test]

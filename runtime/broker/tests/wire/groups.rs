@@ -39,7 +39,7 @@ fn join(member_id: &str) -> JoinGroupRequest {
 }
 
 /// Joins as clients of today do: once for the id, once with it.
-async fn enter(client: &mut Client) -> JoinGroupResponse {
+pub(crate) async fn enter(client: &mut Client) -> JoinGroupResponse {
     let first = client.ask(join(""), 9).await;
     assert_eq!(first.error_code, ResponseError::MemberIdRequired.code());
     assert!(first.member_id.starts_with("wire-test-"));

@@ -4,6 +4,8 @@
 //! - `records`: produce and fetch, offsets, long polls, limits.
 //! - `topics`: creation, deletion, settings, names.
 //! - `groups`: members, generations, committed offsets.
+//! - `transactions`: commit, abort, fencing, time-outs, offsets.
+//! - `settings`: what administrators change.
 //! - `restart`: what is there after a clean and a hard stop; what a start says when it can't.
 //! - `hostile`: bytes that are no requests.
 
@@ -14,4 +16,6 @@ mod groups;
 mod hostile;
 mod records;
 mod restart;
+mod settings;
 mod topics;
+mod transactions;

@@ -10,13 +10,11 @@ use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
     FetchRequest, FetchResponse, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    ProduceRequest, TransactionalId,
+    ProduceRequest,
 };
 use tokio::io::AsyncWriteExt;
 
-use crate::client::{
-    Client, batch, batch_of, name, produce_request, start, start_with, text, values,
-};
+use crate::client::{Client, batch, batch_of, name, produce_request, start, start_with, values};
 
 fn fetch_request(topic: &str, offset: i64) -> FetchRequest {
     let partition = FetchPartition::default()
@@ -155,8 +153,35 @@ async fn fetches_are_refused_with_kafkas_errors() {
     );
     let partition = only_partition(by_id.await);
     assert_eq!(partition.error_code, ResponseError::UnknownTopicId.code());
-    let foreign = client.ask(fetch_request("t", 0).with_session_id(77), 12).await;
+    let foreign = fetch_request("t", 0).with_session_id(77).with_session_epoch(1);
+    let foreign = client.ask(foreign, 12).await;
     assert_eq!(foreign.error_code, ResponseError::FetchSessionIdNotFound.code());
+}
+
+#[tokio::test]
+async fn a_session_fetches_what_is_new_without_naming_it() {
+    let running = start().await;
+    running.topic("t", 2);
+    let mut client = running.connect().await;
+    let first = fetch_request("t", 0).with_session_id(0).with_session_epoch(0);
+    let response = client.ask(first, 11).await;
+    let id = response.session_id;
+    assert!(response.error_code == 0 && id > 0);
+    assert_eq!(response.responses[0].partitions.len(), 1);
+    let go_on = |epoch| {
+        FetchRequest::default()
+            .with_session_id(id)
+            .with_session_epoch(epoch)
+            .with_max_wait_ms(0)
+            .with_max_bytes(1 << 20)
+    };
+    let nothing = client.ask(go_on(1), 11).await;
+    assert_eq!((nothing.session_id, nothing.responses.len()), (id, 0));
+    client.produce("t", 0, batch(&["a", "b"]), -1).await;
+    let news = only_partition(client.ask(go_on(2), 11).await);
+    assert_eq!((news.partition_index, values(news.records.unwrap()).len()), (0, 2));
+    let stale = client.ask(go_on(2), 11).await;
+    assert_eq!(stale.error_code, ResponseError::InvalidFetchSessionEpoch.code());
 }
 
 fn uuid_of(number: u128) -> uuid::Uuid {
@@ -235,19 +260,6 @@ async fn a_resent_batch_is_answered_again_and_kept_once() {
     let next = client.produce("t", 0, batch_of(id.producer_id.0, 2, &["c"]), -1).await;
     assert_eq!((next.error_code, next.base_offset), (0, 2));
     assert_eq!(fetched(&mut client, "t", 0).await.len(), 3);
-}
-
-#[tokio::test]
-async fn transactional_ids_are_refused_for_good() {
-    let running = start().await;
-    let mut client = running.connect().await;
-    let request = InitProducerIdRequest::default()
-        .with_transactional_id(Some(TransactionalId(text("tx"))))
-        .with_transaction_timeout_ms(60_000);
-    let response = client.ask(request, 4).await;
-    let expected = ResponseError::TransactionalIdAuthorizationFailed;
-    assert_eq!(response.error_code, expected.code());
-    assert!(!expected.is_retriable());
 }
 
 #[tokio::test]

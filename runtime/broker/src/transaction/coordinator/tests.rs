@@ -360,3 +360,28 @@ async fn unstable_offsets_are_known_until_the_marker_even_over_a_restart() {
     assert!(fixture.broker.groups().pending_places("readers").is_empty());
     assert_eq!(fixture.committed(), Some(7));
 }
+
+#[tokio::test]
+async fn an_overgrown_log_is_written_again_and_loses_nothing() {
+    let fixture = start();
+    let producer = fixture.run_to(3, true).await;
+    let transactions = fixture.transactions();
+    let log = transactions.state_log().unwrap();
+    // An id with many partitions that changes often makes the log grow.
+    let mut large = Transaction::new(1000, TIMEOUT_MS, 0);
+    large.partitions.insert("t".repeat(249), (0..50_000).collect());
+    let before = log.log().log_start_offset();
+    transactions.rewrite_if_overgrown().await.unwrap();
+    assert_eq!(log.log().log_start_offset(), before, "small logs are left alone");
+    for _ in 0..200 {
+        log.append(0, "large", Some(&large)).unwrap();
+    }
+    assert!(log.log().size_bytes() > 32 << 20);
+    transactions.rewrite_if_overgrown().await.unwrap();
+    assert!(log.log().size_bytes() < 16 << 20, "{} bytes", log.log().size_bytes());
+    let fixture = fixture.restart(true);
+    let described = fixture.transactions().describe(ID).unwrap();
+    assert_eq!((described.state, described.producer), (State::Ongoing, producer));
+    fixture.transactions().end(ID, producer, true).await.unwrap();
+    assert_eq!((fixture.visible(0), fixture.visible(1), fixture.committed()), (1, 1, Some(7)));
+}
