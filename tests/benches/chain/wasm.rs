@@ -72,7 +72,7 @@ pub fn plan(case: Case) -> Result<Plan> {
         anyhow!("{}", all.join("\n"))
     };
     let loaded = config::parse(&text, Path::new("bench.toml"), &context).map_err(wrong)?;
-    let host = Host::new(HostConfig { cache_dir: None })?;
+    let host = Host::new(HostConfig::default())?;
     Plan::new(&host, loaded.pipeline, SHIPPED).map_err(wrong)
 }
 

@@ -148,7 +148,8 @@ fn append(
     })?
 }
 
-/// The producers of transactional batches. Bytes that are no batches are left for the log to refuse.
+/// The producers of transactional batches. Bytes that are no batches are left for the log to
+/// refuse.
 fn transactional_producers(mut records: &[u8]) -> Vec<Producer> {
     let mut producers = Vec::new();
     while let Ok(header) = Header::parse(records) {
