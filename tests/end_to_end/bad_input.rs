@@ -59,7 +59,10 @@ fn unknown_keys_get_a_suggestion_and_all_mistakes_are_told_at_once() {
     let text = GOOD.replace("trigger", "tigger").replace("\"flatten\"\nwith", "\"flaten\"\nwith");
     let folder = tempfile::tempdir().unwrap();
     let finished = run_text(folder.path(), &text, &support::free_address());
-    refused((folder, finished), &["did you mean `trigger`?", "did you mean `flatten`?", "2 mistakes"]);
+    refused(
+        (folder, finished),
+        &["did you mean `trigger`?", "did you mean `flatten`?", "2 mistakes"],
+    );
 }
 
 #[test]
