@@ -61,12 +61,13 @@ fn bench(input: &Input, rounds: usize) -> Result<()> {
     ] {
         measure::line(input.case.name(), way, input.len(), times.median(), yardstick);
     }
-    let boundary = chain.boundary_share();
+    let [guests, boundary, engine] = chain.shares(rounds);
+    let share = boundary / (guests + boundary + engine) * 100.0;
     let of_native = native_times.median() / wasm_times.median();
     println!(
-        "{:<26}boundary {:.0} % of the stages' time, WASM at {of_native:.2} of native columns\n",
-        "",
-        boundary * 100.0
+        "{:<26}modules {guests:.2} + boundary {boundary:.2} ({share:.0} %) + engine {engine:.2} µs; WASM at {of_native:.2} of \
+         native columns\n",
+        ""
     );
     Ok(())
 }

@@ -39,7 +39,20 @@ pub fn cache_dir() -> Result<PathBuf> {
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root()).env("CARGO_TARGET_DIR", target_dir());
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(speaks_of_xtask) {
+            command.env_remove(name);
+        }
+    }
     command
+}
+
+/// Whether cargo set this variable because it runs xtask. Some build scripts (ring's) watch these: with them the
+/// dependencies would be compiled anew whenever cargo is called by us and not by hand.
+fn speaks_of_xtask(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 /// Runs to the end; a failure is an error that shows the command.

@@ -114,7 +114,15 @@ impl Gathered {
         let batch = Batch { row_count: orders.len(), columns: vec![self.city.view()] };
         let out = &mut self.rows;
         filter.process(&batch, |kept| {
-            let kept = kept.row_numbers().unwrap_or_default();
+            // No row numbers: every row passes.
+            let all: Vec<u32>;
+            let kept = match kept.row_numbers() {
+                Some(kept) => kept,
+                None => {
+                    all = (0..orders.len() as u32).collect();
+                    &all
+                }
+            };
             let of_order = || kept.iter().map(|row| orders[*row as usize]);
             gather(&mut out[0], key, of_order());
             for (column, source) in out[1..].iter_mut().zip(&parsed[..LINE_ITEMS]) {

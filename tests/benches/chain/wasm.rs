@@ -34,6 +34,8 @@ pub struct Chain {
     position: Arc<AtomicU64>,
     rows: Arc<AtomicU64>,
     records: i64,
+    /// Wall time of all runs.
+    spent: Duration,
 }
 
 /// The pipeline file of a case.
@@ -88,7 +90,14 @@ impl Chain {
         let status = Arc::new(Status::new("bench", stages, ["rows".to_string()].into_iter()));
         let partition = TopicPartition::new("orders", 0);
         let lane = Lane::new(plan, partition, Box::new(reader), vec![writer], None, status);
-        Ok(Chain { lane, batches, position, rows, records: input.len() as i64 })
+        Ok(Chain {
+            lane,
+            batches,
+            position,
+            rows,
+            records: input.len() as i64,
+            spent: Duration::ZERO,
+        })
     }
 
     /// All orders once through; returns the rows that reached the sink.
@@ -97,15 +106,21 @@ impl Chain {
         self.rows.store(0, Ordering::Relaxed);
         let deadline = Instant::now() + Duration::from_secs(3600);
         let stop = LaneStop { token: CancellationToken::new(), deadline };
+        let began = Instant::now();
         self.lane.run(OffsetRange { begin: 0, end: self.records }, &stop)?;
+        self.spent += began.elapsed();
         assert_eq!(self.position.load(Ordering::Relaxed), self.batches.len() as u64);
         Ok(self.rows.load(Ordering::Relaxed))
     }
 
-    /// The part of the stages' time that is not spent inside the modules: frames in, checks, copies out.
-    pub fn boundary_share(&self) -> f64 {
+    /// Where the time of all runs so far went, in µs per order: inside the modules, between engine and modules, in the
+    /// engine.
+    pub fn shares(&self, runs: usize) -> [f64; 3] {
         let times = self.lane.times();
-        times.boundary.as_secs_f64() / (times.boundary + times.guests).as_secs_f64()
+        let per_order =
+            |time: Duration| time.as_secs_f64() * 1e6 / (runs as f64 * self.records as f64);
+        let engine = self.spent.saturating_sub(times.guests + times.boundary);
+        [times.guests, times.boundary, engine].map(per_order)
     }
 }
 
