@@ -116,6 +116,15 @@ fn a_topic_that_does_not_exist_is_told_with_those_that_do() {
 }
 
 #[test]
+fn a_topic_that_the_built_in_broker_lacks_is_told_with_both_ways_to_make_it() {
+    let missing = run_with("trigger", "start = \"earliest\"\ntrigger");
+    refused(
+        missing,
+        &["no topic `orders`", "it has none", "--create-topics", "topic create orders"],
+    );
+}
+
+#[test]
 fn a_broker_that_cannot_be_reached_is_named() {
     let nobody = support::free_address();
     refused(

@@ -60,14 +60,27 @@ impl LocalBroker {
         self.server.address().to_string()
     }
 
-    /// Makes the topics that are not there, with the default number of partitions.
-    pub fn create_missing(&self, topics: Vec<String>) -> Result<()> {
-        let broker = self.server.broker();
+    /// The users' topics, by name.
+    pub fn topics(&self) -> Vec<String> {
+        let topics = self.server.broker().topics().into_iter();
+        let mut names: Vec<_> = topics
+            .filter(|topic| !topic.is_internal())
+            .map(|topic| topic.name().to_string())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Those of `topics` that are not there.
+    pub fn missing(&self, topics: Vec<String>) -> Vec<String> {
+        topics.into_iter().filter(|topic| self.server.broker().log(topic, 0).is_none()).collect()
+    }
+
+    /// Makes topics with one partition each, and says so.
+    pub fn create_topics(&self, topics: &[String]) -> Result<()> {
         for topic in topics {
-            if broker.log(&topic, 0).is_none() {
-                self.create_topic(&topic, 1)?;
-                tracing::info!(topic, "made with 1 partition");
-            }
+            self.create_topic(topic, 1)?;
+            tracing::info!(topic, "made with 1 partition");
         }
         Ok(())
     }

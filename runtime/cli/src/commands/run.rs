@@ -87,8 +87,12 @@ pub async fn start(
     let mut runs = Vec::new();
     for plan in plans {
         let name = plan.pipeline.name.clone();
-        if let (true, Some(broker)) = (create_topics, broker) {
-            broker.create_missing(topics(&plan))?;
+        if let Some(broker) = broker {
+            let missing = broker.missing(topics(&plan));
+            match create_topics {
+                true => broker.create_topics(&missing)?,
+                false => refuse_missing(&name, &missing, broker)?,
+            }
         }
         let built_in = broker.map(|broker| BuiltIn { bootstrap: broker.bootstrap() });
         let connected = gristmill_connectors::open(&plan, built_in.as_ref()).await;
@@ -138,6 +142,20 @@ fn topics(plan: &Plan) -> Vec<String> {
         (None, Topics::Names(names)) => names.clone(),
         _ => Vec::new(),
     }
+}
+
+/// The built-in broker runs within this command, so that nobody could make the topic meanwhile.
+fn refuse_missing(pipeline: &str, missing: &[String], broker: &LocalBroker) -> Result<()> {
+    let Some(topic) = missing.first() else { return Ok(()) };
+    let there = match broker.topics() {
+        topics if topics.is_empty() => "it has none".to_string(),
+        topics => format!("it has {}", topics.join(", ")),
+    };
+    bail!(UserError::new(format!(
+        "pipeline `{pipeline}`: the built-in broker has no topic `{topic}` ({there}); add --create-topics to have it made \
+         with one partition, or choose partitions with `gristmill topic create {topic} --partitions N` while \
+         `gristmill broker` runs on this data folder"
+    )))
 }
 
 fn summary(snapshot: &Snapshot) -> String {
