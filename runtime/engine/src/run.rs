@@ -99,7 +99,12 @@ impl Run {
                 self.wait((last + interval).saturating_duration_since(Instant::now())).await;
             }
             last_start = Some(Instant::now());
-            let available = self.available(&mut frozen_end).await?;
+            let stop = self.stop.clone();
+            // A cluster that does not answer must not hold up a stop.
+            let available = tokio::select! {
+                available = self.available(&mut frozen_end) => available?,
+                () = stop.cancelled() => return Ok(()),
+            };
             let shares = share_out(&available, self.plan.pipeline.source.max_offsets_per_trigger);
             if !shares.is_empty() {
                 idle_wait = IDLE_WAIT_MIN;
