@@ -4,18 +4,14 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use gristmill_broker::{BrokerConfig, Server, TopicConfigs};
-use gristmill_cli::shipped::{SHIPPED, names};
 use gristmill_connectors::admin::RecordProducer;
 use gristmill_connectors::{BuiltIn, Cluster, open};
-use gristmill_engine::config::{self, LoadContext};
-use gristmill_engine::plan::Plan;
 use gristmill_engine::run::Run;
-use gristmill_host::{Host, HostConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::measure;
 use super::orders::Input;
-use super::wasm::SCHEMA;
+use super::wasm::{SCHEMA, plan};
 
 const PARTITIONS: i32 = 2;
 
@@ -75,7 +71,7 @@ async fn fill(bootstrap: &str, input: &Input) -> Result<()> {
 }
 
 async fn pass(bootstrap: &str, input: &Input, round: usize) -> Result<()> {
-    let plan = plan(round)?;
+    let plan = plan(&pipeline(round))?;
     let built_in = BuiltIn { bootstrap: bootstrap.to_string() };
     let connected = open(&plan, Some(&built_in)).await?;
     let (began, cpu) = (Instant::now(), measure::process_cpu());
@@ -91,16 +87,4 @@ async fn pass(bootstrap: &str, input: &Input, round: usize) -> Result<()> {
         snapshot.sinks[0].rows_committed
     );
     Ok(())
-}
-
-fn plan(round: usize) -> Result<Plan> {
-    let (text, shipped) = (pipeline(round), names());
-    let context = LoadContext { shipped: &shipped, environment: &|_| None };
-    let wrong = |diagnostics: Vec<config::Diagnostic>| {
-        anyhow!("{}", config::render_all(&diagnostics, &text))
-    };
-    let loaded =
-        config::parse(&text, std::path::Path::new("bench.toml"), &context).map_err(wrong)?;
-    let host = Host::new(HostConfig::default())?;
-    Plan::new(&host, loaded.pipeline, SHIPPED).map_err(wrong)
 }

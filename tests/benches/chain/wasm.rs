@@ -39,7 +39,7 @@ pub struct Chain {
 }
 
 /// The pipeline file of a case.
-pub fn pipeline(case: Case) -> String {
+fn pipeline(case: Case) -> String {
     let keep = if case == Case::PassesAll { "city is not null" } else { "city = 'Chicago'" };
     format!(
         r#"
@@ -66,21 +66,21 @@ columns = ["key", "order_id", "customer_id", "customer_fname", "customer_lname",
     )
 }
 
-pub fn plan(case: Case) -> Result<Plan> {
-    let (text, shipped) = (pipeline(case), names());
+/// A pipeline file's text, planned with the shipped stages.
+pub fn plan(text: &str) -> Result<Plan> {
+    let shipped = names();
     let context = LoadContext { shipped: &shipped, environment: &|_| None };
     let wrong = |diagnostics: Vec<config::Diagnostic>| {
-        let all: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.render(&text)).collect();
-        anyhow!("{}", all.join("\n"))
+        anyhow!("{}", config::render_all(&diagnostics, text))
     };
-    let loaded = config::parse(&text, Path::new("bench.toml"), &context).map_err(wrong)?;
+    let loaded = config::parse(text, Path::new("bench.toml"), &context).map_err(wrong)?;
     let host = Host::new(HostConfig::default())?;
     Plan::new(&host, loaded.pipeline, SHIPPED).map_err(wrong)
 }
 
 impl Chain {
     pub fn new(input: &Input) -> Result<Chain> {
-        let plan = Arc::new(plan(input.case)?);
+        let plan = Arc::new(plan(&pipeline(input.case))?);
         let batches = Arc::new(batches(input, &plan.source_columns)?);
         let (position, rows) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let reader = Memory { batches: batches.clone(), position: position.clone() };

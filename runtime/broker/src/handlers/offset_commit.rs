@@ -9,11 +9,11 @@
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
 
 use crate::broker::Broker;
 use crate::group::{CommitRequest, CommittedOffset};
@@ -34,11 +34,15 @@ pub(super) async fn handle(
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
-            let checked = check(&broker, &topic.name, asked);
-            if checked.is_ok() {
-                let place = (topic.name.to_string(), asked.partition_index);
-                commit.offsets.push((place, committed(&broker, asked)));
-            }
+            let checked = offset_at(
+                &broker,
+                &topic.name,
+                asked.partition_index,
+                asked.committed_offset,
+                asked.committed_leader_epoch,
+                asked.committed_metadata.as_ref(),
+            )
+            .map(|offset| commit.offsets.push(offset));
             partitions.push(
                 OffsetCommitResponsePartition::default()
                     .with_partition_index(asked.partition_index)
@@ -62,30 +66,25 @@ pub(super) async fn handle(
     OffsetCommitResponse::default().with_topics(topics)
 }
 
-fn check(
+/// One partition's offset of OffsetCommit and TxnOffsetCommit, ready for the group; or what is wrong with
+/// it, which fails no other partition.
+pub(super) fn offset_at(
     broker: &Broker,
     topic: &TopicName,
-    asked: &OffsetCommitRequestPartition,
-) -> Result<(), ResponseError> {
-    let metadata_bytes = asked.committed_metadata.as_ref().map_or(0, |text| text.len());
-    if metadata_bytes > broker.config().offset_metadata_bytes_max {
+    partition: i32,
+    offset: i64,
+    leader_epoch: i32,
+    metadata: Option<&StrBytes>,
+) -> Result<((String, i32), CommittedOffset), ResponseError> {
+    let metadata = metadata.map_or("", |text| text.as_str());
+    if metadata.len() > broker.config().offset_metadata_bytes_max {
         return Err(ResponseError::OffsetMetadataTooLarge);
     }
-    match broker.log(topic, asked.partition_index) {
-        Some(_) => Ok(()),
-        None => Err(ResponseError::UnknownTopicOrPartition),
+    if broker.log(topic, partition).is_none() {
+        return Err(ResponseError::UnknownTopicOrPartition);
     }
-}
-
-fn committed(broker: &Broker, asked: &OffsetCommitRequestPartition) -> CommittedOffset {
-    CommittedOffset {
-        offset: asked.committed_offset,
-        leader_epoch: asked.committed_leader_epoch,
-        metadata: asked
-            .committed_metadata
-            .as_ref()
-            .map(|text| text.to_string())
-            .unwrap_or_default(),
-        commit_time_ms: broker.clock().now_ms(),
-    }
+    let metadata = metadata.to_string();
+    let commit_time_ms = broker.clock().now_ms();
+    let committed = CommittedOffset { offset, leader_epoch, metadata, commit_time_ms };
+    Ok(((topic.to_string(), partition), committed))
 }

@@ -8,15 +8,14 @@
 
 use std::sync::Arc;
 
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition;
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
-use kafka_protocol::messages::{TopicName, TxnOffsetCommitRequest, TxnOffsetCommitResponse};
+use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
+use super::offset_commit::offset_at;
 use crate::broker::Broker;
-use crate::group::{CommitRequest, CommittedOffset};
+use crate::group::CommitRequest;
 use crate::session::Session;
 use crate::transaction::Producer;
 
@@ -35,11 +34,15 @@ pub(super) async fn handle(
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
-            let checked = check(&broker, &topic.name, asked);
-            if checked.is_ok() {
-                let place = (topic.name.to_string(), asked.partition_index);
-                commit.offsets.push((place, committed(&broker, asked)));
-            }
+            let checked = offset_at(
+                &broker,
+                &topic.name,
+                asked.partition_index,
+                asked.committed_offset,
+                asked.committed_leader_epoch,
+                asked.committed_metadata.as_ref(),
+            )
+            .map(|offset| commit.offsets.push(offset));
             partitions.push(
                 TxnOffsetCommitResponsePartition::default()
                     .with_partition_index(asked.partition_index)
@@ -64,29 +67,4 @@ pub(super) async fn handle(
         }
     }
     TxnOffsetCommitResponse::default().with_topics(topics)
-}
-
-fn check(
-    broker: &Broker,
-    topic: &TopicName,
-    asked: &TxnOffsetCommitRequestPartition,
-) -> Result<(), ResponseError> {
-    let metadata_bytes = asked.committed_metadata.as_ref().map_or(0, |text| text.len());
-    if metadata_bytes > broker.config().offset_metadata_bytes_max {
-        return Err(ResponseError::OffsetMetadataTooLarge);
-    }
-    match broker.log(topic, asked.partition_index) {
-        Some(_) => Ok(()),
-        None => Err(ResponseError::UnknownTopicOrPartition),
-    }
-}
-
-fn committed(broker: &Broker, asked: &TxnOffsetCommitRequestPartition) -> CommittedOffset {
-    let metadata = asked.committed_metadata.as_ref().map(|text| text.to_string());
-    CommittedOffset {
-        offset: asked.committed_offset,
-        leader_epoch: asked.committed_leader_epoch,
-        metadata: metadata.unwrap_or_default(),
-        commit_time_ms: broker.clock().now_ms(),
-    }
 }
