@@ -7,6 +7,8 @@ mod support;
 
 /// Every mistake a user can make gets a message that names the thing and the mend, and exit code 2.
 mod bad_input;
+/// Topics, tables and dead letters have every record once, whatever dies in between.
+mod exactly_once;
 /// Records that a stage cannot take: stop, skip, dead letter.
 mod failures;
 /// The main job on real orders, its result read by somebody else's reader.

@@ -90,6 +90,11 @@ impl Process {
         }
     }
 
+    /// The number that the system knows the process by.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ctrl-C.
     pub fn interrupt(&self) {
         let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();

@@ -250,6 +250,10 @@ impl Broker {
             return Ok(&self.groups);
         }
         let _one_at_a_time = self.offsets_topic.lock().await;
+        if self.groups.has_log() {
+            // Another group that came first has waited before us.
+            return Ok(&self.groups);
+        }
         let broker = Arc::clone(self);
         let made = tokio::task::spawn_blocking(move || broker.create_offsets_topic()).await;
         match made {

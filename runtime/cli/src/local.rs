@@ -85,12 +85,6 @@ impl LocalBroker {
         Ok(())
     }
 
-    /// Records that a topic holds.
-    pub fn topic_records(&self, topic: &str) -> i64 {
-        let logs = (0..).map_while(|partition| self.server.broker().log(topic, partition));
-        logs.map(|log| log.high_watermark() - log.log_start_offset()).sum()
-    }
-
     /// Makes one topic.
     pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<()> {
         let made = self.server.broker().create_topic(topic, Some(partitions), TopicConfigs::new());

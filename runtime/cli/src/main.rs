@@ -5,6 +5,7 @@
 
 mod commands;
 mod flags;
+mod instance;
 mod local;
 mod log;
 mod output;

@@ -14,7 +14,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use crate::kafka_client::{
     self, ATTEMPT_TIME_MAX, ClientEvents, Cluster, KafkaConsumer, REACH_TIME_MAX,
 };
-use crate::kafka_producer::TopicProducer;
+use crate::kafka_producer::{ProducerClient, TopicProducer};
 
 /// How long a cluster may take to make or delete a topic.
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -135,7 +135,7 @@ impl RecordProducer {
             if topic_in(&consumer, cluster, &name)?.is_none() {
                 return Err(kafka_client::no_topic(&consumer, cluster, &name));
             }
-            TopicProducer::open(cluster, &name)
+            TopicProducer::new(ProducerClient::open(cluster, None)?, &name)
         };
         Ok(RecordProducer { producer: Arc::new(on_thread(cluster, open).await?) })
     }
@@ -157,7 +157,7 @@ impl RecordProducer {
 
     /// Records handed over and not yet acknowledged.
     pub fn in_flight(&self) -> usize {
-        self.producer.in_flight()
+        self.producer.client().in_flight()
     }
 
     /// Returns when everything sent is acknowledged.
@@ -165,7 +165,7 @@ impl RecordProducer {
     /// Errors: something was not delivered; says how many records and why.
     pub async fn flush(&self) -> Result<()> {
         let producer = self.producer.clone();
-        tokio::task::spawn_blocking(move || producer.flush()).await?
+        tokio::task::spawn_blocking(move || producer.client().flush()).await?
     }
 }
 

@@ -135,6 +135,24 @@ impl Location {
     }
 }
 
+/// Whether a cause is a disk or an object store that may do next time what it did not now: full or
+/// away, not forbidden.
+pub(crate) fn may_pass(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use deltalake::ObjectStoreError as Store;
+    if let Some(error) = cause.downcast_ref::<io::Error>() {
+        return !matches!(
+            error.kind(),
+            io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidData
+        );
+    }
+    cause.downcast_ref::<Store>().is_some_and(|error| {
+        matches!(error, Store::Generic { .. } | Store::JoinError { .. } | Store::NotModified { .. })
+    })
+}
+
 /// The folder that a table without a scheme, or with `file://`, names.
 fn local_folder(table: &str) -> Result<Option<PathBuf>> {
     match table.split_once("://") {

@@ -21,13 +21,16 @@ use deltalake::parquet::basic::{Compression, ZstdLevel};
 use deltalake::parquet::file::properties::WriterProperties;
 use deltalake::writer::{DeltaWriter, RecordBatchWriter};
 use gristmill_engine::config::{CommitEvery, DeltaSinkConfig};
+use gristmill_engine::cursors::Cursors;
+use gristmill_engine::failure::Rewind;
 use gristmill_engine::offsets::{Offsets, TopicPartition};
-use gristmill_engine::sink::{Committed, Sink, SinkRows, SinkWriter};
+use gristmill_engine::sink::{Commit, Committed, Sink, SinkRows, SinkWriter};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use crate::delta_checkpoint::Checkpoints;
 use crate::delta_commit::{CommitError, Committer, Entry};
+use crate::delta_location;
 use crate::delta_log::Transactions;
 use crate::delta_open::{self, ENGINE, OpenTable, commit_info};
 use crate::delta_schema;
@@ -46,6 +49,8 @@ const ROWLESS_COMMIT_EVERY: Duration = Duration::from_secs(60);
 pub struct DeltaSinkSetup {
     pub pipeline: String,
     pub sink: String,
+    /// Which sink of the plan this is.
+    pub index: usize,
     pub config: DeltaSinkConfig,
     /// The columns of the rows to come.
     pub rows: SchemaRef,
@@ -132,7 +137,7 @@ impl DeltaSink {
         let before = read(&self.lanes.stored).clone();
         let moved = |partition: &&TopicPartition| stored.get(partition) != before.get(partition);
         if let Some(partition) = held.iter().find(moved) {
-            bail!(self.fenced(table.version, &partition.to_string()));
+            return Err(self.fenced(table.version, &partition.to_string()));
         }
         state.committer.version = table.version;
         *write(&self.lanes.stored) = stored;
@@ -204,7 +209,7 @@ impl DeltaSink {
                     bail!("others change the table again and again, last at version {version}")
                 }
                 Err(CommitError::Fenced { version, app_id }) => {
-                    bail!(self.fenced(version, &app_id))
+                    return Err(self.fenced(version, &app_id));
                 }
                 Err(CommitError::Failed(error)) => return Err(error),
             }
@@ -257,12 +262,13 @@ impl DeltaSink {
 
     fn fenced(&self, version: u64, what: &str) -> anyhow::Error {
         anyhow!(
-            "FENCED: another process committed {what} for sink `{}` of pipeline `{}` at version \
-             {version} of table `{}`; this one stops, since its rows would be there twice",
+            "another process committed {what} for sink `{}` of pipeline `{}` at version {version} of \
+             table `{}`: what this one holds back would be there twice",
             self.setup.sink,
             self.setup.pipeline,
             self.setup.config.table
         )
+        .context(Rewind::Fenced)
     }
 }
 
@@ -272,7 +278,7 @@ impl Sink for DeltaSink {
         let mut state = self.state.lock().await;
         let held = self.lanes.window().partitions.clone();
         let refreshed = self.refresh(&mut state, held).await;
-        refreshed.with_context(|| format!("sink `{}`", self.setup.sink))?;
+        refreshed.map_err(with_rewind).with_context(|| format!("sink `{}`", self.setup.sink))?;
         let stored = read(&self.lanes.stored);
         let known = |partition: &TopicPartition| {
             stored.get(partition).map(|cursor| (partition.clone(), *cursor))
@@ -283,10 +289,33 @@ impl Sink for DeltaSink {
     fn writer(&self) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(DeltaSinkWriter { lanes: self.lanes.clone() }))
     }
+}
 
-    /// Nothing new since the last commit: `None`, or with `now` a [`Committed`] of no rows; the
+#[async_trait]
+impl Commit for DeltaSink {
+    /// Nothing new since the last commit: nothing, or with `now` a [`Committed`] of no rows; the
     /// table is not touched.
-    async fn commit(&self, cursors: &Offsets, now: bool) -> Result<Option<Committed>> {
+    async fn commit(&self, cursors: &Cursors, now: bool) -> Result<Vec<(usize, Committed)>> {
+        let committed = self.commit_one(&cursors.of_sink(self.setup.index), now).await?;
+        Ok(committed.into_iter().map(|committed| (self.setup.index, committed)).collect())
+    }
+
+    /// Files that are complete and not committed stay where they are; nobody refers to them.
+    async fn abort(&self) -> Result<()> {
+        let mut state = self.state.lock().await;
+        for encoder in &self.lanes.encoders {
+            *lock(encoder) = Encoder::default();
+        }
+        *self.lanes.window() = Window::new(self.lanes.encoders.len());
+        write(&self.lanes.stored).clear();
+        *lock(&self.lanes.failed) = None;
+        state.rowless_since = None;
+        Ok(())
+    }
+}
+
+impl DeltaSink {
+    async fn commit_one(&self, cursors: &Offsets, now: bool) -> Result<Option<Committed>> {
         let mut state = self.state.lock().await;
         self.lanes.check()?;
         let moved: Offsets = {
@@ -321,15 +350,12 @@ impl Sink for DeltaSink {
                 self.setup.sink, self.setup.config.table
             )
         };
-        let committed =
-            committed.with_context(context).inspect_err(|error| self.lanes.fail(error))?;
+        let committed = committed
+            .map_err(with_rewind)
+            .with_context(context)
+            .inspect_err(|error| self.lanes.fail(error))?;
         state.checkpoints.wait_if(now).await;
         Ok(Some(committed))
-    }
-
-    fn guarantee(&self) -> String {
-        "exactly once: the rows and the source offsets are in the same commit of the Delta table"
-            .into()
     }
 }
 
@@ -349,7 +375,7 @@ impl SinkWriter for DeltaSinkWriter {
             return Ok(());
         }
         let fitted = self.lanes.table().fit.apply(&rows.rows.slice(known, count - known))?;
-        let written = self.lanes.encode(&rows.partition, fitted);
+        let written = self.lanes.encode(&rows.partition, fitted).map_err(with_rewind);
         written.inspect_err(|error| self.lanes.fail(error))
     }
 }
@@ -445,6 +471,17 @@ fn is_due(
         return waited >= every.time.max(ROWLESS_COMMIT_EVERY);
     }
     waited >= every.time || rows >= every.rows || bytes >= every.bytes
+}
+
+/// Marks an error of a disk or an object store that may be another one next time.
+fn with_rewind(error: anyhow::Error) -> anyhow::Error {
+    if Rewind::of(&error).is_some() {
+        return error;
+    }
+    match error.chain().any(|cause| delta_location::may_pass(cause)) {
+        true => error.context(Rewind::MayPass),
+        false => error,
+    }
 }
 
 /// Our own mistakes must not reach the log: the files hold the rows that the lanes wrote.

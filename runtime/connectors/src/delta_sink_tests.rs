@@ -38,6 +38,7 @@ fn order_schema() -> SchemaRef {
 fn setup(table: &Path) -> DeltaSinkSetup {
     DeltaSinkSetup {
         pipeline: "orders".into(),
+        index: 0,
         sink: "lake".into(),
         config: config(table),
         rows: order_schema(),
@@ -77,7 +78,7 @@ async fn put_and_commit(
 ) -> Committed {
     let end = offsets.end;
     put(sink, rows(partition, offsets)).await.unwrap();
-    sink.commit(&Offsets::from([(at(partition), end)]), true).await.unwrap().unwrap()
+    sink.commit_one(&Offsets::from([(at(partition), end)]), true).await.unwrap().unwrap()
 }
 
 /// Every id in the table, sorted.
@@ -166,7 +167,7 @@ async fn a_zombie_is_fenced_and_stays_out() {
     let (zombie, heir) = (open(folder.path()).await, open(folder.path()).await);
     put(&zombie, rows(0, 0..10)).await.unwrap();
     put_and_commit(&heir, 0, 0..12).await;
-    let error = zombie.commit(&Offsets::from([(at(0), 10)]), true).await.unwrap_err();
+    let error = zombie.commit_one(&Offsets::from([(at(0), 10)]), true).await.unwrap_err();
     assert!(format!("{error:#}").contains("FENCED"), "{error:#}");
     let again = put(&zombie, rows(0, 10..20)).await.unwrap_err();
     assert!(again.to_string().contains("failed before"));
@@ -228,16 +229,16 @@ async fn a_commit_waits_until_it_is_due_and_nothing_new_writes_nothing() {
     lazy.config.commit_every.rows = 15;
     let sink = DeltaSink::open(lazy).await.unwrap();
     put(&sink, rows(0, 0..10)).await.unwrap();
-    assert_eq!(sink.commit(&Offsets::from([(at(0), 10)]), false).await.unwrap(), None);
+    assert_eq!(sink.commit_one(&Offsets::from([(at(0), 10)]), false).await.unwrap(), None);
     put(&sink, rows(0, 10..20)).await.unwrap();
-    let committed = sink.commit(&Offsets::from([(at(0), 20)]), false).await.unwrap().unwrap();
+    let committed = sink.commit_one(&Offsets::from([(at(0), 20)]), false).await.unwrap().unwrap();
     assert_eq!(committed.rows, 20);
-    assert_eq!(sink.commit(&Offsets::from([(at(0), 20)]), false).await.unwrap(), None);
-    let nothing = sink.commit(&Offsets::from([(at(0), 20)]), true).await.unwrap().unwrap();
+    assert_eq!(sink.commit_one(&Offsets::from([(at(0), 20)]), false).await.unwrap(), None);
+    let nothing = sink.commit_one(&Offsets::from([(at(0), 20)]), true).await.unwrap().unwrap();
     assert_eq!((nothing.rows, describe(folder.path()).await.version), (0, 1));
     // Everything filtered: kept back while running, stored at a stop.
-    assert_eq!(sink.commit(&Offsets::from([(at(0), 90)]), false).await.unwrap(), None);
-    sink.commit(&Offsets::from([(at(0), 90)]), true).await.unwrap().unwrap();
+    assert_eq!(sink.commit_one(&Offsets::from([(at(0), 90)]), false).await.unwrap(), None);
+    sink.commit_one(&Offsets::from([(at(0), 90)]), true).await.unwrap().unwrap();
     let described = describe(folder.path()).await;
     assert_eq!((described.version, described.files), (2, 1));
     assert_eq!(described.cursors["gristmill:orders:lake:orders:0"], 90);
@@ -282,7 +283,7 @@ async fn a_column_that_the_table_lacks_is_refused_or_added() {
     columns.push(Arc::new(StringArray::from(vec![Some("TEN"), None])));
     more.rows = RecordBatch::try_new(wider(), columns).unwrap();
     put(&sink, more).await.unwrap();
-    sink.commit(&Offsets::from([(at(0), 5)]), true).await.unwrap();
+    sink.commit_one(&Offsets::from([(at(0), 5)]), true).await.unwrap();
     // The narrow sink still fits: what it lacks becomes null.
     put_and_commit(&open(folder.path()).await, 1, 0..1).await;
     let described = describe(folder.path()).await;
@@ -300,7 +301,7 @@ async fn a_running_sink_goes_on_when_somebody_adds_a_column() {
     (wide.rows, wide.sink) = (wider(), "other".into());
     wide.config.schema_evolution = SchemaEvolution::Add;
     DeltaSink::open(wide).await.unwrap();
-    narrow.commit(&Offsets::from([(at(0), 6)]), true).await.unwrap();
+    narrow.commit_one(&Offsets::from([(at(0), 6)]), true).await.unwrap();
     put_and_commit(&narrow, 0, 6..9).await;
     assert_eq!(ids(folder.path()).await, (0..9).collect::<Vec<_>>());
     assert_eq!(describe(folder.path()).await.schema.fields().len(), 3);
@@ -343,7 +344,7 @@ async fn partition_values_of_any_text_find_their_folders() {
     let batch = RecordBatch::try_new(order_schema(), columns).unwrap();
     let rows = SinkRows { partition: at(0), rows: batch, offsets: (0..6).collect() };
     put(&sink, rows).await.unwrap();
-    sink.commit(&Offsets::from([(at(0), 6)]), true).await.unwrap();
+    sink.commit_one(&Offsets::from([(at(0), 6)]), true).await.unwrap();
     assert_eq!(ids(folder.path()).await, (0..6).collect::<Vec<_>>());
     let name = folder.path().display().to_string();
     let rows = delta_table::first_rows(&name, &BTreeMap::new(), 6).await.unwrap();
@@ -386,7 +387,7 @@ async fn a_table_may_be_partitioned_by_days_and_times() {
     let sink = DeltaSink::open(partitioned).await.unwrap();
     let offsets = (0..3).collect();
     put(&sink, SinkRows { partition: at(0), rows: batch.clone(), offsets }).await.unwrap();
-    sink.commit(&Offsets::from([(at(0), 3)]), true).await.unwrap();
+    sink.commit_one(&Offsets::from([(at(0), 3)]), true).await.unwrap();
     let name = folder.path().display().to_string();
     let rows = delta_table::first_rows(&name, &BTreeMap::new(), 9).await.unwrap();
     assert_eq!(rows.len(), 2, "two folders");
@@ -438,7 +439,7 @@ async fn every_type_of_a_stage_comes_back_as_it_went_in() {
     typed.rows = schema;
     let sink = DeltaSink::open(typed.clone()).await.unwrap();
     put(&sink, SinkRows { partition: at(0), rows: batch.clone(), offsets: vec![0] }).await.unwrap();
-    sink.commit(&Offsets::from([(at(0), 1)]), true).await.unwrap();
+    sink.commit_one(&Offsets::from([(at(0), 1)]), true).await.unwrap();
     DeltaSink::open(typed).await.unwrap();
     let name = folder.path().display().to_string();
     let rows = delta_table::first_rows(&name, &BTreeMap::new(), 9).await.unwrap();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use gristmill_engine::failure::Rewind;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -103,7 +104,7 @@ struct Trouble {
     lasting: Option<String>,
     /// Records that were not delivered, and why the first of them was not.
     undelivered: u64,
-    undelivered_reason: Option<String>,
+    undelivered_reason: Option<(Option<RDKafkaErrorCode>, String)>,
 }
 
 impl ClientEvents {
@@ -120,9 +121,28 @@ impl ClientEvents {
     pub(crate) fn check_delivered(&self) -> Result<()> {
         let trouble = self.trouble();
         match &trouble.undelivered_reason {
-            Some(reason) => bail!("{} records were not delivered: {reason}", trouble.undelivered),
+            Some((code, reason)) => {
+                let error = anyhow!("{} records were not delivered: {reason}", trouble.undelivered);
+                Err(match may_be_delivered_later(*code) {
+                    true => error.context(Rewind::MayPass),
+                    false => error,
+                })
+            }
             None => Ok(()),
         }
+    }
+}
+
+impl ClientEvents {
+    /// After the records were given up on purpose.
+    pub(crate) fn forget_undelivered(&self) {
+        let mut trouble = self.trouble();
+        (trouble.undelivered, trouble.undelivered_reason) = (0, None);
+    }
+
+    /// An error that no waiting mends.
+    pub(crate) fn lasting_trouble(&self) -> Option<String> {
+        self.trouble().lasting.clone()
     }
 }
 
@@ -163,7 +183,8 @@ impl ProducerContext for ClientEvents {
         if let Err((error, _)) = result {
             let mut trouble = self.trouble();
             trouble.undelivered += 1;
-            trouble.undelivered_reason.get_or_insert_with(|| describe(error));
+            let why = || (error.rdkafka_error_code(), describe(error));
+            trouble.undelivered_reason.get_or_insert_with(why);
         }
     }
 }
@@ -176,6 +197,31 @@ fn is_lasting(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::SaslAuthenticationFailed
             | RDKafkaErrorCode::SSL
             | RDKafkaErrorCode::Fatal
+    )
+}
+
+/// Whether a record that was not delivered may be, if it is sent again: not if it or its topic is
+/// refused.
+pub(crate) fn may_be_delivered_later(code: Option<RDKafkaErrorCode>) -> bool {
+    use RDKafkaErrorCode as Code;
+    !matches!(
+        code,
+        Some(
+            Code::MessageSizeTooLarge
+                | Code::InvalidMessageSize
+                | Code::InvalidMessage
+                | Code::InvalidRecord
+                | Code::InvalidTimestamp
+                | Code::TopicAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed
+                | Code::UnknownTopic
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+                | Code::InvalidTopic
+                | Code::PolicyViolation
+                | Code::UnsupportedCompressionType
+        )
     )
 }
 
@@ -240,12 +286,13 @@ pub(crate) fn asked<T>(
         }
         if begun.elapsed() >= time_max {
             let reason = trouble.last.unwrap_or_else(|| describe(&error));
-            bail!(
+            let error = anyhow!(
                 "cannot reach a Kafka broker at {}: {reason}; is it running? (waited {} s; the \
                  address comes from `brokers` or --bootstrap)",
                 cluster.bootstrap,
                 begun.elapsed().as_secs()
             );
+            return Err(error.context(Rewind::MayPass));
         }
         std::thread::park_timeout(Duration::from_millis(100));
     }

@@ -2,21 +2,23 @@
 //! somebody asks.
 //!
 //! Records are handed to librdkafka with its plainest call, one copy each and no allocation of
-//! ours. All `unsafe` code about producing is here. The seam for transactions is
-//! [`TopicProducer::flush`].
+//! ours. All `unsafe` code about producing is here. What a transaction holds is `topic_store`'s.
 
 use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
+use gristmill_engine::failure::Rewind;
 use rdkafka::bindings as librdkafka;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::types::RDKafkaRespErr;
 
-use crate::kafka_client::{ClientEvents, Cluster, describe};
+use crate::kafka_client::{ClientEvents, Cluster, may_be_delivered_later};
+use crate::kafka_group;
 
 /// A flush waits a little longer than a delivery may take (`message.timeout.ms`), so that it hears
 /// of the failure.
@@ -46,40 +48,123 @@ const SETTINGS: [(&str, &str); 9] = [
     ("delivery.report.only.error", "true"),
 ];
 
-/// See the module documentation.
+/// What a producer with a transactional id is set to on top.
+const TRANSACTIONAL_SETTINGS: [(&str, &str); 2] = [
+    // Longer than the longest micro-batch; as long do others wait for a process that died in one.
+    ("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS),
+    // librdkafka wants a record to be given up before its transaction is.
+    ("message.timeout.ms", TRANSACTION_TIMEOUT_MS),
+];
+
+const TRANSACTION_TIMEOUT_MS: &str = "60000";
+
+/// A connection to one cluster through which records are sent, to any of its topics.
+pub(crate) struct ProducerClient {
+    bootstrap: String,
+    producer: ThreadedProducer<ClientEvents>,
+}
+
+/// A topic of a [`ProducerClient`].
 pub(crate) struct TopicProducer {
     topic: NonNull<librdkafka::rd_kafka_topic_t>,
     name: String,
-    bootstrap: String,
-    producer: Arc<ThreadedProducer<ClientEvents>>,
+    client: Arc<ProducerClient>,
 }
 
 // SAFETY: librdkafka's topic handles and clients may be used from any thread.
 unsafe impl Send for TopicProducer {}
 unsafe impl Sync for TopicProducer {}
 
-impl TopicProducer {
-    /// Makes the client; does not wait for the cluster.
-    pub(crate) fn open(cluster: &Cluster, topic: &str) -> Result<TopicProducer> {
-        let config = cluster.client_config(&SETTINGS);
-        let producer: ThreadedProducer<ClientEvents> = config
+impl ProducerClient {
+    /// Makes the client; does not wait for the cluster. With a transactional id, call
+    /// [`init_transactions`](Self::init_transactions) before anything else.
+    pub(crate) fn open(
+        cluster: &Cluster,
+        transactional_id: Option<&str>,
+    ) -> Result<Arc<ProducerClient>> {
+        let mut settings = SETTINGS.to_vec();
+        if let Some(id) = transactional_id {
+            settings.extend(TRANSACTIONAL_SETTINGS);
+            settings.push(("transactional.id", id));
+        }
+        let producer: ThreadedProducer<ClientEvents> = cluster
+            .client_config(&settings)
             .create_with_context(ClientEvents::default())
             .map_err(|error| cluster.misconfigured(&error))?;
-        let producer = Arc::new(producer);
+        Ok(Arc::new(ProducerClient { bootstrap: cluster.bootstrap.clone(), producer }))
+    }
+
+    /// Returns when everything sent so far is delivered. Blocks.
+    ///
+    /// Errors: something was not delivered.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let flushed = self.flush_native();
+        self.check()?;
+        flushed.map_err(|code| {
+            anyhow!(
+                "records wait since {} s for a broker at {} ({code}){}",
+                FLUSH_TIME_MAX.as_secs(),
+                self.bootstrap,
+                self.producer.client().context().last_trouble()
+            )
+        })
+    }
+
+    /// The crate's own flush asks again and again with no time to wait, so that librdkafka forgets
+    /// in between that somebody is waiting: records would linger, the answer would come late.
+    fn flush_native(&self) -> Result<(), RDKafkaErrorCode> {
+        let time_ms = i32::try_from(FLUSH_TIME_MAX.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the client is valid.
+        let code =
+            unsafe { librdkafka::rd_kafka_flush(self.producer.client().native_ptr(), time_ms) };
+        match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            code => Err(code.into()),
+        }
+    }
+
+    /// Records on their way.
+    pub(crate) fn in_flight(&self) -> usize {
+        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    }
+
+    /// The calls about transactions.
+    pub(crate) fn transactions(&self) -> &impl Producer<ClientEvents> {
+        &self.producer
+    }
+
+    /// Errors that were told are not told again.
+    pub(crate) fn forget_undelivered(&self) {
+        self.producer.client().context().forget_undelivered();
+    }
+
+    /// Errors: a record was not delivered, or the client cannot go on.
+    pub(crate) fn check(&self) -> Result<()> {
+        let client = self.producer.client();
+        client.context().check_delivered().with_context(|| format!("at {}", self.bootstrap))?;
+        if let Some((code, reason)) = client.fatal_error() {
+            let error = anyhow!("the producer cannot go on: {code}: {reason}");
+            return Err(error.context(kafka_group::rewind(Some(code))));
+        }
+        Ok(())
+    }
+}
+
+impl TopicProducer {
+    pub(crate) fn new(client: Arc<ProducerClient>, topic: &str) -> Result<TopicProducer> {
         let name = CString::new(topic).context("a topic name with a zero byte")?;
         // SAFETY: the client is valid; a null configuration means the client's defaults.
         let handle = unsafe {
-            let client = producer.client().native_ptr();
-            librdkafka::rd_kafka_topic_new(client, name.as_ptr(), ptr::null_mut())
+            let native = client.producer.client().native_ptr();
+            librdkafka::rd_kafka_topic_new(native, name.as_ptr(), ptr::null_mut())
         };
         let handle =
             NonNull::new(handle).with_context(|| format!("librdkafka refuses topic `{topic}`"))?;
-        Ok(TopicProducer {
-            topic: handle,
-            name: topic.to_string(),
-            bootstrap: cluster.bootstrap.clone(),
-            producer,
-        })
+        Ok(TopicProducer { topic: handle, name: topic.to_string(), client })
+    }
+
+    pub(crate) fn client(&self) -> &ProducerClient {
+        &self.client
     }
 
     /// Hands one record over; waits for room while the queue is full. Blocks.
@@ -122,7 +207,7 @@ impl TopicProducer {
             let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.name);
             record.key = key;
             record.payload = value;
-            let sent = self.producer.send(record.headers(owned_headers(headers)));
+            let sent = self.client.producer.send(record.headers(owned_headers(headers)));
             sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
         })
     }
@@ -135,48 +220,18 @@ impl TopicProducer {
                 Ok(()) => return Ok(()),
                 Err(code) => code,
             };
-            self.check()?;
+            self.client.check().with_context(|| format!("topic `{}`", self.name))?;
             let waited = full_since.get_or_insert_with(Instant::now).elapsed();
             if code != RDKafkaErrorCode::QueueFull || waited > FLUSH_TIME_MAX {
-                return Err(anyhow!("cannot send a record to topic `{}`: {code}", self.name));
+                let error = anyhow!("cannot send a record to topic `{}`: {code}", self.name);
+                return Err(match may_be_delivered_later(Some(code)) {
+                    true => error.context(Rewind::MayPass),
+                    false => error,
+                });
             }
             // The client's own thread serves the deliveries that make room.
             std::thread::park_timeout(ROOM_WAIT);
         }
-    }
-
-    /// Returns when everything sent so far is delivered. Blocks.
-    ///
-    /// Errors: something was not delivered.
-    pub(crate) fn flush(&self) -> Result<()> {
-        let flushed = self.producer.flush(FLUSH_TIME_MAX);
-        self.check()?;
-        flushed.map_err(|error| {
-            anyhow!(
-                "records for topic `{}` wait since {} s for a broker at {} ({}){}",
-                self.name,
-                FLUSH_TIME_MAX.as_secs(),
-                self.bootstrap,
-                describe(&error),
-                self.producer.client().context().last_trouble()
-            )
-        })
-    }
-
-    /// Records on their way.
-    pub(crate) fn in_flight(&self) -> usize {
-        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
-    }
-
-    /// Errors: a record was not delivered, or the client cannot go on.
-    fn check(&self) -> Result<()> {
-        let client = self.producer.client();
-        let delivered = client.context().check_delivered();
-        delivered.with_context(|| format!("topic `{}` at {}", self.name, self.bootstrap))?;
-        if let Some((code, reason)) = client.fatal_error() {
-            bail!("the producer of topic `{}` cannot go on: {code}: {reason}", self.name);
-        }
-        Ok(())
     }
 }
 

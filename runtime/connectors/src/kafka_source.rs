@@ -1,8 +1,7 @@
 //! Topics of a Kafka cluster as the source of a pipeline. The built-in broker is such a cluster.
 //!
-//! - Partitions are assigned with explicit offsets; no group is joined and nothing is committed
-//!   here: the cursors live in the sinks. The seam for sharing partitions among processes is
-//!   [`KafkaSource::available`].
+//! - Partitions are read from explicit offsets and nothing is committed here: the cursors live in
+//!   the sinks. Which partitions are ours is told by the group (`kafka_group`), if there is one.
 //! - One consumer for all partitions, a queue for each: librdkafka fetches ahead while the stages
 //!   work.
 //! - Committed records only, unless the user says otherwise.
@@ -14,8 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use async_trait::async_trait;
 use gristmill_engine::config::{OnDataLoss, Start, Topics};
+use gristmill_engine::failure::Rewind;
 use gristmill_engine::offsets::{OffsetRange, Offsets, TopicPartition};
-use gristmill_engine::source::{Source, SourceBatch, SourceReader};
+use gristmill_engine::source::{Rebalance, Source, SourceBatch, SourceReader};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
@@ -23,6 +23,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 
 use crate::kafka_client::{self, ATTEMPT_TIME_MAX, Cluster, KafkaConsumer, REACH_TIME_MAX};
+use crate::kafka_group::Membership;
 use crate::message_queue::{Event, Message, MessageQueue};
 use crate::record_columns::RecordColumns;
 
@@ -71,7 +72,7 @@ const FETCH_BYTES_MAX: usize = 4 << 20;
 pub struct KafkaSourceSetup {
     pub cluster: Cluster,
     pub topics: Topics,
-    /// Names this reader to the cluster; not joined.
+    /// Names this reader to the cluster; not joined here.
     pub group: String,
     pub on_data_loss: OnDataLoss,
     /// [`READ_TIME_MAX`] unless a test says otherwise.
@@ -81,6 +82,8 @@ pub struct KafkaSourceSetup {
 /// See the module documentation.
 pub struct KafkaSource {
     client: Arc<SourceClient>,
+    /// Absent: every partition is ours.
+    member: Option<Arc<Membership>>,
 }
 
 /// What the source shares with its readers and with the threads that ask the cluster.
@@ -123,9 +126,14 @@ impl KafkaSource {
             settings.push(("queued.max.messages.kbytes", &ahead_kib));
             settings.push(("fetch.message.max.bytes", &fetch_bytes));
             client.consumer = client.setup.cluster.consumer(&client.setup.group, &settings)?;
-            Ok(KafkaSource { client: Arc::new(client) })
+            Ok(KafkaSource { client: Arc::new(client), member: None })
         };
         tokio::task::spawn_blocking(open).await?
+    }
+
+    /// Reads only what the group gives to this process.
+    pub(crate) fn shared_with(self, member: Arc<Membership>) -> KafkaSource {
+        KafkaSource { member: Some(member), ..self }
     }
 
     /// Asks the cluster on a thread that may block.
@@ -141,8 +149,13 @@ impl KafkaSource {
 #[async_trait]
 impl Source for KafkaSource {
     async fn available(&self) -> Result<BTreeMap<TopicPartition, OffsetRange>> {
-        self.ask(|client| {
-            let partitions = client.partitions()?;
+        let mut partitions = self.ask(SourceClient::partitions).await?;
+        if let Some(member) = &self.member {
+            let topics = partitions.iter().map(|at| at.topic.to_string()).collect();
+            let assigned = member.assigned(&topics).await?;
+            partitions.retain(|partition| assigned.contains(partition));
+        }
+        self.ask(move |client| {
             let ends = client.offsets(&partitions, Offset::End)?;
             let earliest = client.earliest(&partitions)?;
             let range = |partition: TopicPartition| {
@@ -153,6 +166,20 @@ impl Source for KafkaSource {
             Ok(partitions.into_iter().map(range).collect())
         })
         .await
+    }
+
+    async fn partitions(&self) -> Result<Vec<TopicPartition>> {
+        self.ask(SourceClient::partitions).await
+    }
+
+    fn rebalance(&self) -> Option<Rebalance> {
+        self.member.as_ref().and_then(|member| member.rebalance())
+    }
+
+    fn released(&self) {
+        if let Some(member) = &self.member {
+            member.released();
+        }
     }
 
     async fn start_offsets(&self, start: &Start, partitions: &[TopicPartition]) -> Result<Offsets> {
@@ -440,7 +467,7 @@ impl KafkaReader {
                 self.accept(message)?;
             }
             if begun.elapsed() >= self.client.setup.read_time_max {
-                bail!(
+                let error = anyhow!(
                     "no record of partition {} for {} s, although offsets {} to {end} are to be \
                      read{}",
                     self.partition,
@@ -448,6 +475,7 @@ impl KafkaReader {
                     self.position,
                     self.client.consumer.context().last_trouble()
                 );
+                return Err(error.context(Rewind::MayPass));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Source, sinks and admin functions against the built-in broker in this process.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,19 +15,24 @@ use arrow_array::{
 use arrow_schema::{Field, Schema};
 use gristmill_broker::partitioner::partition_for_key;
 use gristmill_broker::{BrokerConfig, Server};
-use gristmill_engine::config::{OnDataLoss, Start, TopicSinkConfig, Topics};
+use gristmill_engine::config::{OnDataLoss, Start, Topics};
+use gristmill_engine::cursors::{Cursors, Stored};
 use gristmill_engine::dead_letter::{DeadLetter, DeadLetterSink};
+use gristmill_engine::failure::Rewind;
 use gristmill_engine::offsets::{OffsetRange, Offsets, TopicPartition};
 use gristmill_engine::plan::RecordValue;
-use gristmill_engine::sink::{Sink, SinkRows};
+use gristmill_engine::sink::{Commit, Committed, Sink, SinkRows};
 use gristmill_engine::source::{Source, SourceReader};
 
 use crate::admin::{self, RecordProducer};
 use crate::dead_letter_sink::DeadLetterTopic;
+use crate::group_cursors::Owner;
 use crate::kafka_client::Cluster;
-use crate::kafka_producer::TopicProducer;
-use crate::kafka_sink::{KafkaSink, KafkaSinkSetup};
+use crate::kafka_group::Membership;
+use crate::kafka_sink::KafkaSink;
 use crate::kafka_source::{KafkaSource, KafkaSourceSetup};
+use crate::open::ensure_topic;
+use crate::topic_store::{SharedTopicStore, Together, TopicStore, TopicStoreSetup};
 
 /// A broker in a folder of its own.
 struct TestBroker {
@@ -312,22 +317,23 @@ async fn a_broker_that_restarts_is_met_again() {
     broker.topic("orders", 1).await;
     broker.produce("orders", 100).await;
     let source = broker.source("orders").await;
-    let sink = KafkaSink::open(sink_setup(&broker, RecordValue::Column)).await.unwrap();
+    broker.topic("out", 1).await;
+    let out = TestSink::open(&broker, RecordValue::Column, "a").await;
     let reader = source.reader(&at("orders", 0), 0, &["value"]).await.unwrap();
     let (reader, _) = read_to(reader, 50).await.unwrap();
     let record = |text: &str| -> SinkRows {
         let column: ArrayRef = Arc::new(StringArray::from(vec![text]));
         sink_rows(vec![("key", column.clone()), ("value", column)], vec![0])
     };
-    put(&sink, record("before")).await;
+    put(&out.sink, record("before")).await;
     let broker = broker.restart().await;
-    put(&sink, record("after")).await;
+    put(&out.sink, record("after")).await;
     broker.produce("orders", 100).await;
     let range = source.available().await.unwrap()[&at("orders", 0)];
     assert_eq!(range, OffsetRange { begin: 0, end: 200 });
     let (_, batches) = read_to(reader, 200).await.unwrap();
     assert_eq!(offsets_in(&batches), (50..200).collect::<Vec<_>>());
-    sink.commit(&Offsets::from([(at("orders", 0), 200)]), true).await.unwrap();
+    out.commit_up_to(200).await.unwrap();
     let out = broker.read("out").await;
     let values = out.iter().flat_map(|rows| rows.column(1).as_binary::<i32>().iter().flatten());
     assert_eq!(values.collect::<Vec<_>>(), [b"before".as_ref(), b"after".as_ref()]);
@@ -341,23 +347,50 @@ async fn a_wrong_client_setting_is_named() {
     assert!(error.contains("fetch.wait.max.mss"), "{error}");
 }
 
-fn sink_setup(broker: &TestBroker, value: RecordValue) -> KafkaSinkSetup {
-    KafkaSinkSetup {
-        pipeline: "orders".into(),
-        sink: "chicago".into(),
-        config: TopicSinkConfig {
-            topic: "out".into(),
-            brokers: None,
-            value: None,
-            key: None,
-            partitions: None,
-            kafka: BTreeMap::new(),
-        },
-        cluster: broker.cluster.clone(),
-        source: broker.cluster.clone(),
-        key: true,
-        value,
-        built_in: true,
+/// A store with one topic sink, `chicago`, as a pipeline opens it.
+struct TestSink {
+    store: Arc<TopicStore>,
+    commit: SharedTopicStore,
+    sink: KafkaSink,
+}
+
+impl TestSink {
+    async fn open(broker: &TestBroker, value: RecordValue, instance: &str) -> TestSink {
+        let member = Membership::new(&broker.cluster, "gristmill-orders", Some(instance)).unwrap();
+        let member = Arc::new(member);
+        let topics = BTreeSet::from(["orders".to_string()]);
+        member.assigned(&topics).await.unwrap();
+        let setup = TopicStoreSetup {
+            pipeline: "orders".into(),
+            cluster: broker.cluster.clone(),
+            source: broker.cluster.clone(),
+            group: "gristmill-orders".into(),
+            together: Together::Transaction { id: instance.into(), member: member.clone() },
+            outputs: vec![(Some(0), Owner::Sink("chicago".into())), (None, Owner::DeadLetters)],
+        };
+        let open = move || TopicStore::open(setup);
+        let store = Arc::new(tokio::task::spawn_blocking(open).await.unwrap().unwrap());
+        let sink =
+            KafkaSink { store: store.clone(), output: 0, topic: "out".into(), key: true, value };
+        TestSink { commit: SharedTopicStore(store.clone()), store, sink }
+    }
+
+    /// The cursors as the engine would hold them after it has read up to `next`.
+    async fn cursors(&self, next: i64) -> Cursors {
+        let sinks = [self.sink.cursors(&[at("orders", 0)]).await.unwrap()];
+        let (letters, starts) = (Offsets::new(), Offsets::new());
+        let range = OffsetRange { begin: 0, end: next };
+        let available = BTreeMap::from([(at("orders", 0), range)]);
+        let stored =
+            Stored { sinks: &sinks, letters: &letters, starts: &starts, available: &available };
+        let mut cursors = Cursors::default();
+        cursors.begin(&at("orders", 0), &stored);
+        cursors.advance(&at("orders", 0), next);
+        cursors
+    }
+
+    async fn commit_up_to(&self, next: i64) -> Result<Vec<(usize, Committed)>> {
+        self.commit.commit(&self.cursors(next).await, true).await
     }
 }
 
@@ -378,59 +411,101 @@ async fn put(sink: &KafkaSink, rows: SinkRows) {
     tokio::task::spawn_blocking(move || writer.write(&rows)).await.unwrap().unwrap();
 }
 
+/// Items of orders `range`, one row each.
+fn items(range: std::ops::Range<i64>) -> SinkRows {
+    let count = (range.end - range.start) as usize;
+    sink_rows(
+        vec![
+            ("key", Arc::new(Int64Array::from_iter_values(range.clone()))),
+            ("city", Arc::new(StringArray::from(vec![Some("Chicago"); count]))),
+            ("coupon", Arc::new(StringArray::new_null(count))),
+            ("total", Arc::new(Float64Array::from(vec![299.98; count]))),
+        ],
+        range.collect(),
+    )
+}
+
+/// Keys and values of partition 0, as text.
+async fn texts(broker: &TestBroker, topic: &str) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut found = Vec::new();
+    for rows in broker.read(topic).await {
+        let (keys, values) = (rows.column(0).as_binary::<i32>(), rows.column(1).as_binary::<i32>());
+        found.extend(
+            (0..rows.num_rows()).map(|row| (text(keys.value(row)), text(values.value(row)))),
+        );
+    }
+    found
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_become_json_records_and_the_group_keeps_the_cursor() {
     let broker = TestBroker::start().await;
     broker.topic("orders", 1).await;
-    let sink = KafkaSink::open(sink_setup(&broker, RecordValue::Json)).await.unwrap();
-    assert_eq!(sink.cursors(&[at("orders", 0)]).await.unwrap(), Offsets::new());
-    let rows = |range: std::ops::Range<i64>| {
-        let count = (range.end - range.start) as usize;
-        sink_rows(
-            vec![
-                ("key", Arc::new(Int64Array::from_iter_values(range.clone()))),
-                ("city", Arc::new(StringArray::from(vec![Some("Chicago"); count]))),
-                ("coupon", Arc::new(StringArray::new_null(count))),
-                ("total", Arc::new(Float64Array::from(vec![299.98; count]))),
-            ],
-            range.collect(),
-        )
-    };
-    put(&sink, rows(0..3)).await;
-    let committed =
-        sink.commit(&Offsets::from([(at("orders", 0), 3)]), false).await.unwrap().unwrap();
-    assert_eq!((committed.rows, committed.cursors[&at("orders", 0)]), (3, 3));
-    assert_eq!(sink.commit(&committed.cursors, false).await.unwrap(), None, "nothing new");
-    drop(sink);
-    let sink = KafkaSink::open(sink_setup(&broker, RecordValue::Json)).await.unwrap();
-    let cursors = sink.cursors(&[at("orders", 0)]).await.unwrap();
+    broker.topic("out", 1).await;
+    let out = TestSink::open(&broker, RecordValue::Json, "a").await;
+    assert_eq!(out.sink.cursors(&[at("orders", 0)]).await.unwrap(), Offsets::new());
+    put(&out.sink, items(0..3)).await;
+    assert!(texts(&broker, "out").await.is_empty(), "not before the transaction is committed");
+    let (sink, committed) = out.commit_up_to(3).await.unwrap().remove(0);
+    assert_eq!((sink, committed.rows, committed.cursors[&at("orders", 0)]), (0, 3, 3));
+    assert!(out.commit_up_to(3).await.unwrap().is_empty(), "nothing new");
+    drop(out);
+    let out = TestSink::open(&broker, RecordValue::Json, "a").await;
+    let cursors = out.sink.cursors(&[at("orders", 0)]).await.unwrap();
     assert_eq!(cursors, Offsets::from([(at("orders", 0), 3)]));
-    // Replayed from further back: what the group's offset covers is left out.
-    put(&sink, rows(0..5)).await;
-    let committed =
-        sink.commit(&Offsets::from([(at("orders", 0), 5)]), true).await.unwrap().unwrap();
-    assert_eq!(committed.rows, 2);
-    let batches = broker.read("out").await;
-    let values = batches.iter().flat_map(|rows| {
-        let (keys, values) = (rows.column(0).as_binary::<i32>(), rows.column(1).as_binary::<i32>());
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        (0..rows.num_rows())
-            .map(|row| (text(keys.value(row)), text(values.value(row))))
-            .collect::<Vec<_>>()
-    });
     let expected =
-        (0..5).map(|key| (key.to_string(), r#"{"city":"Chicago","total":299.98}"#.to_string()));
-    assert_eq!(values.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        (0..3).map(|key| (key.to_string(), r#"{"city":"Chicago","total":299.98}"#.to_string()));
+    assert_eq!(texts(&broker, "out").await, expected.collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_aborted_is_not_there_and_can_be_written_again() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    broker.topic("out", 1).await;
+    let out = TestSink::open(&broker, RecordValue::Json, "a").await;
+    put(&out.sink, items(0..3)).await;
+    out.store.sending(1, 0).unwrap();
+    out.commit.abort().await.unwrap();
+    assert!(out.sink.cursors(&[at("orders", 0)]).await.unwrap().is_empty());
+    put(&out.sink, items(0..2)).await;
+    out.commit_up_to(2).await.unwrap();
+    assert_eq!(texts(&broker, "out").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_follows_under_the_same_name_ends_what_was_left_open() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    broker.topic("out", 1).await;
+    let dead = TestSink::open(&broker, RecordValue::Json, "a").await;
+    put(&dead.sink, items(0..3)).await;
+    dead.store.flush_for_test();
+    // Not dropped: a crash ends neither the transaction nor the membership.
+    let TestSink { sink, commit, .. } = dead;
+    let next = TestSink::open(&broker, RecordValue::Json, "a").await;
+    put(&next.sink, items(0..1)).await;
+    next.commit_up_to(1).await.unwrap();
+    assert_eq!(texts(&broker, "out").await.len(), 1, "readers do not wait for the dead");
+    // The one that was taken for dead is fenced.
+    put(&sink, items(0..3)).await;
+    let cursors = next.cursors(3).await;
+    let error = commit.commit(&cursors, true).await.unwrap_err();
+    assert_eq!(Rewind::of(&error), Some(Rewind::Fenced), "{error:#}");
+    assert_eq!(texts(&broker, "out").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_column_goes_out_as_it_is() {
     let broker = TestBroker::start().await;
-    let sink = KafkaSink::open(sink_setup(&broker, RecordValue::Column)).await.unwrap();
+    broker.topic("orders", 1).await;
+    broker.topic("out", 1).await;
+    let out = TestSink::open(&broker, RecordValue::Column, "a").await;
     let keys = Arc::new(StringArray::from(vec![Some("a"), None]));
     let values = Arc::new(BinaryArray::from_opt_vec(vec![None, Some(b"\xff\x00".as_ref())]));
-    put(&sink, sink_rows(vec![("key", keys), ("value", values)], vec![0, 1])).await;
-    sink.commit(&Offsets::new(), true).await.unwrap();
+    put(&out.sink, sink_rows(vec![("key", keys), ("value", values)], vec![0, 1])).await;
+    out.commit_up_to(2).await.unwrap();
     let rows = &broker.read("out").await[0];
     let (keys, values) = (rows.column(0).as_binary::<i32>(), rows.column(1).as_binary::<i32>());
     assert_eq!((keys.value(0), values.is_null(0)), (b"a".as_ref(), true));
@@ -440,18 +515,22 @@ async fn a_value_column_goes_out_as_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_topic_is_made_on_the_built_in_broker_only() {
     let broker = TestBroker::start().await;
-    let mut external = sink_setup(&broker, RecordValue::Json);
-    external.built_in = false;
-    let error = refusal(KafkaSink::open(external.clone()).await);
+    let ensure = async |partitions, built_in| {
+        let cluster = broker.cluster.clone();
+        let ensure = move || ensure_topic(&cluster, "out", partitions, built_in);
+        tokio::task::spawn_blocking(ensure).await.unwrap()
+    };
+    let error = refusal(ensure(None, false).await);
     assert!(error.contains("topic `out` is not on the Kafka cluster"), "{error}");
     assert!(error.contains("set `partitions`"), "{error}");
-    external.config.partitions = Some(3);
-    KafkaSink::open(external).await.unwrap();
+    ensure(Some(3), false).await.unwrap();
     let topics = admin::list_topics(&broker.cluster).await.unwrap();
     let out = topics.iter().find(|topic| topic.name == "out").unwrap();
     assert_eq!((out.partitions, out.replication_factor), (3, 1));
+    admin::delete_topic(&broker.cluster, "out").await.unwrap();
+    ensure(None, true).await.unwrap();
     let described = admin::describe_topic(&broker.cluster, "out").await.unwrap();
-    assert_eq!(described.partitions.len(), 3);
+    assert_eq!(described.partitions.len(), 1);
     admin::delete_topic(&broker.cluster, "out").await.unwrap();
     assert!(
         refusal(admin::describe_topic(&broker.cluster, "out").await).contains("no topic `out`")
@@ -460,27 +539,29 @@ async fn a_missing_topic_is_made_on_the_built_in_broker_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_too_large_fails_the_commit_and_no_cursor_moves() {
-    let broker = TestBroker::start().await;
+async fn a_record_too_large_fails_the_commit_for_good_and_no_cursor_moves() {
+    let mut broker = TestBroker::start().await;
     broker.topic("orders", 1).await;
-    let mut setup = sink_setup(&broker, RecordValue::Column);
-    setup.cluster.properties.insert("message.max.bytes".into(), "5000000".into());
-    let sink = KafkaSink::open(setup).await.unwrap();
+    broker.topic("out", 1).await;
+    broker.cluster.properties.insert("message.max.bytes".into(), "5000000".into());
+    let out = TestSink::open(&broker, RecordValue::Column, "a").await;
     let large = vec![b'x'; 2_000_000];
     let keys = Arc::new(StringArray::from(vec!["a"]));
     let values = Arc::new(BinaryArray::from(vec![large.as_slice()]));
-    put(&sink, sink_rows(vec![("key", keys), ("value", values)], vec![0])).await;
-    let moved = Offsets::from([(at("orders", 0), 1)]);
-    let error = refusal(sink.commit(&moved, true).await.map(drop));
-    assert!(error.contains("1 records were not delivered"), "{error}");
-    assert!(sink.cursors(&[at("orders", 0)]).await.unwrap().is_empty());
+    put(&out.sink, sink_rows(vec![("key", keys), ("value", values)], vec![0])).await;
+    let error = out.commit_up_to(1).await.unwrap_err();
+    assert!(format!("{error:#}").contains("1 records were not delivered"), "{error:#}");
+    assert_eq!(Rewind::of(&error), None, "it would fail for ever");
+    assert!(out.sink.cursors(&[at("orders", 0)]).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_is_the_record_as_it_was_with_the_reason() {
     let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
     broker.topic("letters", 1).await;
-    let letters = DeadLetterTopic::new(TopicProducer::open(&broker.cluster, "letters").unwrap());
+    let out = TestSink::open(&broker, RecordValue::Json, "a").await;
+    let letters = DeadLetterTopic::new(out.store.clone(), 1, "letters");
     let letter = DeadLetter {
         key: Some(b"7".to_vec()),
         value: Some(b"{broken".to_vec()),
@@ -493,7 +574,8 @@ async fn a_dead_letter_is_the_record_as_it_was_with_the_reason() {
         reason: "no JSON at byte 1".into(),
     };
     letters.write(letter).unwrap();
-    letters.flush().await.unwrap();
+    out.commit_up_to(1).await.unwrap();
+    assert_eq!(letters.cursors(&[at("orders", 0)]).await.unwrap()[&at("orders", 0)], 1);
     let rows = &broker.read("letters").await[0];
     assert_eq!(rows.column(1).as_binary::<i32>().value(0), b"{broken");
     let headers = rows.column_by_name("headers").unwrap().as_list::<i32>().value(0);

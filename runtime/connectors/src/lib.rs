@@ -1,8 +1,8 @@
 //! Kafka and Delta Lake at the ends of a pipeline.
 //!
 //! From the outside in: `open` joins a plan with its source, sinks and dead letters; `kafka_source`
-//! and `kafka_sink` are topics of any cluster, the built-in broker among them; `delta_sink` is a
-//! table. `admin` and `delta_table` are for people at a terminal.
+//! and `kafka_sink` are topics of any cluster, the built-in broker among them, `kafka_group` and
+//! `topic_store` what makes them exactly once; `delta_sink` is a table. `admin` and `delta_table` are for people at a terminal.
 
 pub mod admin;
 pub mod delta_table;
@@ -12,6 +12,11 @@ mod open;
 mod dead_letter_sink;
 mod kafka_sink;
 mod kafka_source;
+
+mod group_cursors;
+mod kafka_group;
+mod topic_store;
+mod transaction;
 
 mod delta_sink;
 
@@ -29,12 +34,10 @@ mod message_queue;
 mod record_columns;
 mod record_json;
 
-pub use dead_letter_sink::DeadLetterTopic;
 pub use delta_sink::{DeltaSink, DeltaSinkSetup};
 pub use kafka_client::Cluster;
-pub use kafka_sink::{KafkaSink, KafkaSinkSetup};
 pub use kafka_source::{KafkaSource, KafkaSourceSetup, READ_TIME_MAX};
-pub use open::{BuiltIn, open};
+pub use open::{Process, open};
 
 #[cfg(test)]
 mod kafka_tests;

@@ -1,14 +1,13 @@
 //! Records that a stage could not process, on their way to where people look at them.
 //!
-//! A dead letter is the original record, byte for byte, with what is known about the failure. It is
-//! stored before the cursors move past its record, so that a crash in between repeats it rather
-//! than losing it.
+//! A dead letter is the original record, byte for byte, with what is known about the failure. Letters have a cursor of
+//! their own, stored with them: a restart writes none of them twice.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::offsets::TopicPartition;
+use crate::offsets::{Offsets, TopicPartition};
 
 /// One record that failed, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,17 +29,15 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
-/// Takes dead letters. Implemented for topics in `connectors`.
+/// Takes dead letters. Implemented for topics in `connectors`, where the transaction of the topic sinks holds them too.
 #[async_trait]
 pub trait DeadLetterSink: Send + Sync {
-    /// Takes one letter; it counts only after the next `flush`. Called from lanes, on threads that
-    /// may block.
+    /// The cursors stored with the letters: letters of records below them are there already. Partitions without one are
+    /// left out.
+    async fn cursors(&self, partitions: &[TopicPartition]) -> anyhow::Result<Offsets>;
+
+    /// Takes one letter; it counts from the next commit on. Called from lanes, on threads that may block.
     ///
     /// Errors: the letters can no longer be stored.
     fn write(&self, letter: DeadLetter) -> anyhow::Result<()>;
-
-    /// Returns when every letter taken so far is stored.
-    ///
-    /// Errors: one of them is not; the cursors must not move.
-    async fn flush(&self) -> anyhow::Result<()>;
 }

@@ -48,7 +48,7 @@ pub struct Lane {
     reader: Box<dyn SourceReader>,
     stages: Vec<gristmill_host::Lane>,
     writers: Vec<LaneWriter>,
-    dead_letters: Option<Arc<dyn DeadLetterSink>>,
+    dead_letters: Option<LaneLetters>,
     status: Arc<Status>,
     in_stages: Duration,
 }
@@ -68,13 +68,19 @@ pub struct LaneWriter {
     pub stored_below: i64,
 }
 
+/// Where dead letters go, and the source offset below which they are there already.
+pub struct LaneLetters {
+    pub sink: Arc<dyn DeadLetterSink>,
+    pub stored_below: i64,
+}
+
 impl Lane {
     pub fn new(
         plan: Arc<Plan>,
         partition: TopicPartition,
         reader: Box<dyn SourceReader>,
         writers: Vec<LaneWriter>,
-        dead_letters: Option<Arc<dyn DeadLetterSink>>,
+        dead_letters: Option<LaneLetters>,
         status: Arc<Status>,
     ) -> Lane {
         let stages =
@@ -191,13 +197,16 @@ impl Lane {
             ),
             OnFailure::DeadLetter => {
                 let letters = self.dead_letters.as_ref().context("no dead letter topic is open")?;
+                if offset < letters.stored_below {
+                    return Ok(());
+                }
                 let letter = DeadLetter {
                     stage: planned.name.as_str().into(),
                     module_hash: planned.stage.module().hash().into(),
                     reason: reason.to_string(),
                     ..original(&records.records, source_row as usize, &self.partition, offset)?
                 };
-                letters.write(letter).context("cannot write a dead letter")
+                letters.sink.write(letter).context("cannot write a dead letter")
             }
         }
     }

@@ -7,7 +7,10 @@ pub mod run;
 
 pub mod batch;
 pub mod config;
+pub mod cursors;
 pub mod dead_letter;
+pub mod failure;
+pub mod guarantee;
 pub mod lane;
 pub mod offsets;
 pub mod plan;

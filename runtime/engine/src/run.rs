@@ -3,26 +3,29 @@
 //! Invariants:
 //! - The engine keeps no cursor of its own. Where a pipeline begins is read from its sinks, at the smallest cursor, and each
 //!   sink is given only what it lacks.
-//! - Stop enters between two micro-batches. A stop shortens the running micro-batch to whole batches, then everything
-//!   written is committed: nothing is left half done.
-//! - A micro-batch that fails commits nothing.
+//! - Stop and rebalance enter between two micro-batches. A stop shortens the running micro-batch to whole batches, then
+//!   everything written is committed: nothing is left half done.
+//! - A micro-batch that fails commits nothing. If the failure may pass, everything since the last commits is dropped and
+//!   the cursors are read again: going on is the same act as starting.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{OnDataLoss, Trigger};
+use crate::cursors::{Cursors, Stored, moves_with_time};
 use crate::dead_letter::DeadLetterSink;
-use crate::lane::{Lane, LaneProgress, LaneStop, LaneWriter};
+use crate::failure::Rewind;
+use crate::lane::{Lane, LaneLetters, LaneProgress, LaneStop, LaneWriter};
 use crate::offsets::{OffsetRange, Offsets, TopicPartition, share_out};
 use crate::plan::Plan;
-use crate::sink::Sink;
-use crate::source::Source;
+use crate::sink::{Commit, Sink};
+use crate::source::{Rebalance, Source};
 use crate::status::{Snapshot, Status};
 
 /// A micro-batch ends at the first batch after this long, so that commits, reloads and stops come in time however
@@ -31,12 +34,21 @@ const MICRO_BATCH_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long a pipeline with nothing to do waits before it looks again: first and at most.
 const IDLE_WAIT_MIN: Duration = Duration::from_millis(2);
 const IDLE_WAIT_MAX: Duration = Duration::from_millis(100);
+/// Pause before a micro-batch that failed is run again: first and at most, doubled each time.
+const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// `available-now` gives up when nothing could be committed for this long; a continuous pipeline never does.
+const RETRY_TIME_MAX: Duration = Duration::from_secs(120);
+/// A pipeline that is fenced again and again has a twin that is not of its group: it stops.
+const FENCED_MAX: u32 = 5;
 
 /// The ends of a pipeline, opened.
 pub struct Connected {
     pub source: Arc<dyn Source>,
     /// As [`Plan::sinks`].
     pub sinks: Vec<Arc<dyn Sink>>,
+    /// What makes the writes of all sinks and the dead letters durable, each of them in one of these.
+    pub commits: Vec<Arc<dyn Commit>>,
     pub dead_letters: Option<Arc<dyn DeadLetterSink>>,
 }
 
@@ -48,11 +60,19 @@ pub struct Run {
     stop: CancellationToken,
     /// Idle lanes; a lane is taken out while it runs.
     lanes: BTreeMap<TopicPartition, Lane>,
-    /// The next offset to read, per partition known so far.
-    positions: Offsets,
-    /// Per partition and sink: below this offset the sink wants nothing, it has it or begins later.
-    begins: BTreeMap<TopicPartition, Vec<i64>>,
+    cursors: Cursors,
+    /// `available-now`: the ends seen first.
+    frozen_ends: Offsets,
+    failures: Failures,
     lanes_at_once: Arc<Semaphore>,
+}
+
+/// Failures since the last commit.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    fenced: u32,
+    since: Option<Instant>,
 }
 
 impl Run {
@@ -68,8 +88,9 @@ impl Run {
             status,
             stop,
             lanes: BTreeMap::new(),
-            positions: Offsets::new(),
-            begins: BTreeMap::new(),
+            cursors: Cursors::default(),
+            frozen_ends: Offsets::new(),
+            failures: Failures::default(),
             // More lanes than cores: some of them wait for the network.
             lanes_at_once: Arc::new(Semaphore::new(2 * cores)),
         }
@@ -83,15 +104,20 @@ impl Run {
     /// Runs until stopped, or with `available-now` until what was there at the start is done.
     ///
     /// # Errors
-    /// The first failure that could not be mended; what was not committed will be read again by the next run.
+    /// The first failure that will not pass; what was not committed will be read again by the next run.
     pub async fn run(mut self) -> Result<Snapshot> {
-        self.micro_batches().await?;
-        self.commit(true).await?;
+        while let Err(error) = self.to_the_end().await {
+            self.rewind(error).await?;
+        }
         Ok(self.status.snapshot())
     }
 
+    async fn to_the_end(&mut self) -> Result<()> {
+        self.micro_batches().await?;
+        self.commit(true).await
+    }
+
     async fn micro_batches(&mut self) -> Result<()> {
-        let mut frozen_end = None;
         let mut idle_wait = IDLE_WAIT_MIN;
         let mut last_start: Option<Instant> = None;
         while !self.stop.is_cancelled() {
@@ -99,12 +125,16 @@ impl Run {
                 self.wait((last + interval).saturating_duration_since(Instant::now())).await;
             }
             last_start = Some(Instant::now());
+            self.let_go().await?;
             let stop = self.stop.clone();
             // A cluster that does not answer must not hold up a stop.
             let available = tokio::select! {
-                available = self.available(&mut frozen_end) => available?,
+                available = self.available() => available?,
                 () = stop.cancelled() => return Ok(()),
             };
+            if self.connected.source.rebalance().is_some() {
+                continue;
+            }
             let shares = share_out(&available, self.plan.pipeline.source.max_offsets_per_trigger);
             if !shares.is_empty() {
                 idle_wait = IDLE_WAIT_MIN;
@@ -132,29 +162,25 @@ impl Run {
     }
 
     /// What each partition has beyond our position. `available-now` keeps to the ends seen first.
-    async fn available(
-        &mut self,
-        frozen_end: &mut Option<Offsets>,
-    ) -> Result<BTreeMap<TopicPartition, OffsetRange>> {
+    async fn available(&mut self) -> Result<BTreeMap<TopicPartition, OffsetRange>> {
         let mut ranges = self.connected.source.available().await.context("source")?;
         if self.trigger() == Trigger::AvailableNow {
-            let ends = frozen_end.get_or_insert_with(|| ends(&ranges));
-            ranges.retain(|partition, _| ends.contains_key(partition));
             for (partition, range) in &mut ranges {
-                range.end = range.end.min(ends[partition]);
+                let end = self.frozen_ends.entry(partition.clone()).or_insert(range.end);
+                range.end = range.end.min(*end);
             }
         }
         self.begin_new_partitions(&ranges).await?;
         for (partition, range) in &mut ranges {
             range.begin = self.position(partition, range)?;
         }
-        self.status.set_positions(&self.positions, ends(&ranges));
+        self.status.set_positions(&self.cursors.next(), ends(&ranges));
         Ok(ranges)
     }
 
     /// Our position in a partition, checked against what is still there.
     fn position(&mut self, partition: &TopicPartition, range: &OffsetRange) -> Result<i64> {
-        let position = self.positions[partition];
+        let position = self.cursors.position(partition).context("a partition was not begun")?;
         if (range.begin..=range.end).contains(&position) {
             return Ok(position);
         }
@@ -169,50 +195,108 @@ impl Run {
         }
         tracing::warn!(%partition, position, earliest = range.begin, end = range.end, "records are gone; going on");
         let position = position.clamp(range.begin, range.end.max(range.begin));
-        self.positions.insert(partition.clone(), position);
+        self.cursors.advance(partition, position);
         self.lanes.remove(partition);
         Ok(position)
     }
 
-    /// Positions for partitions that were not there before: at the smallest cursor of the sinks. A sink that has no cursor
-    /// at all begins where `start` says; one that knows other partitions begins a new one at the earliest offset.
+    /// Takes up partitions that this process did not have before.
     async fn begin_new_partitions(
         &mut self,
-        ranges: &BTreeMap<TopicPartition, OffsetRange>,
+        available: &BTreeMap<TopicPartition, OffsetRange>,
     ) -> Result<()> {
-        let fresh: Vec<_> = ranges
-            .keys()
-            .filter(|partition| !self.positions.contains_key(partition))
-            .cloned()
-            .collect();
+        let fresh: Vec<_> =
+            available.keys().filter(|at| !self.cursors.holds(at)).cloned().collect();
         if fresh.is_empty() {
             return Ok(());
         }
-        let mut cursors = Vec::new();
+        let source = &self.connected.source;
+        let all = source.partitions().await.context("source")?;
+        let mut sinks = Vec::new();
         for (sink, planned) in self.connected.sinks.iter().zip(&self.plan.sinks) {
-            let stored = sink.cursors(&fresh).await;
-            cursors
-                .push(stored.with_context(|| {
-                    format!("sink `{}`: cannot read its cursors", planned.name)
-                })?);
+            let name = &planned.name;
+            let stored = sink.cursors(&all).await;
+            sinks.push(stored.with_context(|| format!("sink `{name}`: cannot read its cursors"))?);
         }
-        let first = self.positions.is_empty();
+        let letters = match &self.connected.dead_letters {
+            Some(letters) => letters.cursors(&all).await.context("dead letters")?,
+            None => Offsets::new(),
+        };
         let start = &self.plan.pipeline.source.start;
-        let starts = self.connected.source.start_offsets(start, &fresh).await.context("source")?;
-        for partition in fresh {
-            let earliest = ranges[&partition].begin;
-            let begins = cursors.iter().map(|stored| match stored.get(&partition) {
-                Some(cursor) => *cursor,
-                None if first && stored.is_empty() => {
-                    starts.get(&partition).copied().unwrap_or(earliest)
+        let starts = source.start_offsets(start, &fresh).await.context("source")?;
+        let stored = Stored { sinks: &sinks, letters: &letters, starts: &starts, available };
+        for partition in &fresh {
+            self.cursors.begin(partition, &stored);
+        }
+        if moves_with_time(start) && sinks.iter().any(Offsets::is_empty) {
+            self.commit(true).await.context("cannot write down where the pipeline begins")?;
+        }
+        Ok(())
+    }
+
+    /// Gives up what the group takes away: commits what was begun, unless others may own it already.
+    async fn let_go(&mut self) -> Result<()> {
+        match self.connected.source.rebalance() {
+            None => return Ok(()),
+            Some(Rebalance::Revoked(partitions)) => {
+                self.commit(true).await?;
+                tracing::info!(
+                    partitions = partitions.len(),
+                    "the group shares the partitions out anew"
+                );
+                for partition in &partitions {
+                    self.lanes.remove(partition);
+                    self.cursors.give_up(partition);
                 }
-                None => earliest,
-            });
-            let begins: Vec<i64> = begins.collect();
-            tracing::debug!(%partition, ?begins, "sinks take the partition up");
-            let smallest = begins.iter().copied().min().unwrap_or(earliest);
-            self.positions.insert(partition.clone(), smallest);
-            self.begins.insert(partition, begins);
+            }
+            Some(Rebalance::Lost(partitions)) => {
+                tracing::warn!(
+                    partitions = partitions.len(),
+                    "FENCED: the group has given the partitions to others, who did not hear from this process in time; \
+                     what was not committed is dropped here and read there"
+                );
+                self.drop_uncommitted().await?;
+            }
+        }
+        self.connected.source.released();
+        Ok(())
+    }
+
+    /// After a failure: back to what is committed, after a pause. Errors: the failure is final.
+    async fn rewind(&mut self, error: Error) -> Result<()> {
+        let Some(rewind) = Rewind::of(&error) else { return Err(error) };
+        let since = *self.failures.since.get_or_insert_with(Instant::now);
+        self.failures.count += 1;
+        self.failures.fenced += u32::from(rewind == Rewind::Fenced);
+        let patient = self.trigger() != Trigger::AvailableNow || since.elapsed() < RETRY_TIME_MAX;
+        if self.stop.is_cancelled() || !patient || self.failures.fenced > FENCED_MAX {
+            return Err(error);
+        }
+        let wait = RETRY_WAIT_MIN * (1 << self.failures.count.min(10));
+        let wait = wait.min(RETRY_WAIT_MAX);
+        tracing::warn!(
+            attempt = self.failures.count,
+            wait_ms = wait.as_millis(),
+            "going back to what is committed, then on: {error:#}"
+        );
+        self.status.add_rewind(&error);
+        self.wait(wait).await;
+        // What fails here fails again below, with its own pause.
+        if let Err(error) = self.drop_uncommitted().await {
+            tracing::warn!("{error:#}");
+        }
+        if self.connected.source.rebalance().is_some() {
+            self.connected.source.released();
+        }
+        Ok(())
+    }
+
+    /// Forgets everything but what is stored.
+    async fn drop_uncommitted(&mut self) -> Result<()> {
+        self.lanes.clear();
+        self.cursors.clear();
+        for commit in &self.connected.commits {
+            commit.abort().await.context("cannot drop what was not committed")?;
         }
         Ok(())
     }
@@ -243,7 +327,7 @@ impl Run {
                 ended.and_then(|inner| inner).context("a lane panicked")?;
             match progress {
                 Ok(LaneProgress { reached, .. }) => {
-                    self.positions.insert(partition.clone(), reached);
+                    self.cursors.advance(&partition, reached);
                     self.lanes.insert(partition, lane);
                 }
                 Err(error) => {
@@ -262,36 +346,36 @@ impl Run {
         let source = &self.connected.source;
         let reader = source.reader(partition, begin, &self.plan.source_columns).await;
         let reader = reader.with_context(|| format!("cannot read partition {partition}"))?;
+        let (sinks, letters) = self.cursors.stored_below(partition);
         let mut writers = Vec::new();
-        for (sink, stored_below) in self.connected.sinks.iter().zip(&self.begins[partition]) {
+        for (sink, stored_below) in self.connected.sinks.iter().zip(sinks) {
             writers.push(LaneWriter { writer: sink.writer()?, stored_below: *stored_below });
         }
-        let letters = self.connected.dead_letters.clone();
+        let letters = self
+            .connected
+            .dead_letters
+            .clone()
+            .map(|sink| LaneLetters { sink, stored_below: letters });
         let (plan, status) = (self.plan.clone(), self.status.clone());
         Ok(Lane::new(plan, partition.clone(), reader, writers, letters, status))
     }
 
-    /// Dead letters first: a cursor may only pass a rejected record when its letter is safe.
     async fn commit(&mut self, now: bool) -> Result<()> {
-        if self.positions.is_empty() {
+        if self.cursors.is_empty() {
             return Ok(());
         }
-        if let Some(letters) = &self.connected.dead_letters {
-            letters.flush().await.context("cannot write dead letters")?;
-        }
-        let sinks = self.connected.sinks.iter();
-        let commits = sinks.map(|sink| sink.commit(&self.positions, now));
-        let ended = futures::future::join_all(commits).await;
-        for (index, (committed, planned)) in ended.into_iter().zip(&self.plan.sinks).enumerate() {
-            let committed = committed.with_context(|| format!("sink `{}`", planned.name))?;
-            if let Some(committed) = committed {
+        let commits = self.connected.commits.iter();
+        let commits = commits.map(|commit| commit.commit(&self.cursors, now));
+        for committed in futures::future::join_all(commits).await {
+            for (sink, committed) in committed? {
                 tracing::debug!(
-                    sink = planned.name,
+                    sink = self.plan.sinks[sink].name,
                     rows = committed.rows,
                     detail = committed.detail,
                     "committed"
                 );
-                self.status.add_committed(index, &committed);
+                self.status.add_committed(sink, &committed);
+                self.failures = Failures::default();
             }
         }
         Ok(())

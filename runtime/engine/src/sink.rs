@@ -6,6 +6,7 @@
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 
+use crate::cursors::Cursors;
 use crate::offsets::{Offsets, TopicPartition};
 
 /// One sink of one pipeline.
@@ -16,16 +17,23 @@ pub trait Sink: Send + Sync {
 
     /// A writer for one lane (partition). Lanes write in parallel, each on a thread that may block.
     fn writer(&self) -> anyhow::Result<Box<dyn SinkWriter>>;
+}
 
-    /// All lanes have written everything below `cursors` (all partitions of the pipeline, also those without new rows).
-    /// Stores data and cursors if the sink's own rule says that it is time, or if `now`. Returns what became durable, or
-    /// `None` if the sink goes on collecting.
+/// Makes durable what one or several sinks have taken, together with their cursors, in one atomic act: a Kafka
+/// transaction over topics, a version of a table.
+#[async_trait]
+pub trait Commit: Send + Sync {
+    /// All lanes have written everything below `cursors` (all partitions of this process, also those without new rows).
+    /// Stores data and cursors if the sinks' own rule says that it is time, or if `now`. Returns what became durable, by
+    /// the sink's index in the plan; nothing if the sinks go on collecting.
     ///
-    /// Errors are final: the sink has retried what may pass. Nothing of an unfinished commit counts.
-    async fn commit(&self, cursors: &Offsets, now: bool) -> anyhow::Result<Option<Committed>>;
+    /// Errors that carry [`Rewind`](crate::failure::Rewind): call [`abort`](Commit::abort), read the cursors, run again.
+    async fn commit(&self, cursors: &Cursors, now: bool)
+    -> anyhow::Result<Vec<(usize, Committed)>>;
 
-    /// The guarantee that this sink really gives and why, in one line, for `explain`.
-    fn guarantee(&self) -> String;
+    /// Drops everything written since the last commit; writers made before are of no use any more. Whether a commit that
+    /// failed has happened all the same is told by the cursors alone.
+    async fn abort(&self) -> anyhow::Result<()>;
 }
 
 /// Takes the rows of one lane.

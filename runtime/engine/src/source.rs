@@ -1,6 +1,6 @@
 //! What the engine asks of a source. Implemented for Kafka in `connectors`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -43,14 +43,32 @@ pub struct SourceBatch {
     pub offsets: Vec<i64>,
 }
 
-/// A set of topics of one cluster.
+/// Partitions that are being taken away from this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rebalance {
+    /// Others get them once we have let go: what was begun may be committed.
+    Revoked(BTreeSet<TopicPartition>),
+    /// Others may have them already: what is not committed must be dropped.
+    Lost(BTreeSet<TopicPartition>),
+}
+
+/// A set of topics of one cluster, shared out among the processes of a pipeline.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// The partitions that this process reads, each with the offsets that are there now (earliest, end).
-    /// With read-committed isolation the end is the last stable offset.
+    /// With read-committed isolation the end is the last stable offset. Waits for the first assignment.
     ///
     /// Errors name the topics that do not exist and those that do.
     async fn available(&self) -> anyhow::Result<BTreeMap<TopicPartition, OffsetRange>>;
+
+    /// All partitions of the topics, those of other processes too.
+    async fn partitions(&self) -> anyhow::Result<Vec<TopicPartition>>;
+
+    /// What is to be given up. Asked between two micro-batches; the answer stays until [`released`](Source::released).
+    fn rebalance(&self) -> Option<Rebalance>;
+
+    /// Nothing of what [`rebalance`](Source::rebalance) named is held any more.
+    fn released(&self);
 
     /// Where partitions without a cursor begin.
     async fn start_offsets(

@@ -44,6 +44,8 @@ pub struct Status {
     sinks: Vec<SinkCounters>,
     records: AtomicU64,
     micro_batches: AtomicU64,
+    rewinds: AtomicU64,
+    last_failure: Mutex<Option<String>>,
     partitions: Mutex<BTreeMap<TopicPartition, u64>>,
     positions: Mutex<Positions>,
 }
@@ -79,6 +81,10 @@ pub struct Snapshot {
     /// Records read from the source.
     pub records: u64,
     pub micro_batches: u64,
+    /// How often a failure that may pass sent the pipeline back to its cursors.
+    pub rewinds: u64,
+    /// The last of these failures.
+    pub last_failure: Option<String>,
     /// Records that are in the source and not yet committed by every sink.
     pub lag: u64,
     pub stages: Vec<(String, RowCounts)>,
@@ -122,6 +128,8 @@ impl Status {
             sinks: sinks.map(sink).collect(),
             records: zero(),
             micro_batches: zero(),
+            rewinds: zero(),
+            last_failure: Mutex::default(),
             partitions: Mutex::default(),
             positions: Mutex::default(),
         }
@@ -151,6 +159,11 @@ impl Status {
         locked(&counters.last).clone_from(&committed.detail);
     }
 
+    pub(crate) fn add_rewind(&self, error: &anyhow::Error) {
+        self.rewinds.fetch_add(1, Ordering::Relaxed);
+        *locked(&self.last_failure) = Some(format!("{error:#}"));
+    }
+
     pub(crate) fn micro_batch_done(&self) {
         self.micro_batches.fetch_add(1, Ordering::Relaxed);
     }
@@ -168,6 +181,8 @@ impl Status {
             pipeline: self.pipeline.clone(),
             records: self.records.load(Ordering::Relaxed),
             micro_batches: self.micro_batches.load(Ordering::Relaxed),
+            rewinds: self.rewinds.load(Ordering::Relaxed),
+            last_failure: locked(&self.last_failure).clone(),
             lag: positions.end.iter().map(behind).sum(),
             stages: self.stages.iter().map(StageCounters::snapshot).collect(),
             sinks: self.sinks.iter().map(SinkCounters::snapshot).collect(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use gristmill_broker::{BrokerConfig, Server, TopicConfigs};
 use gristmill_connectors::admin::RecordProducer;
-use gristmill_connectors::{BuiltIn, Cluster, open};
+use gristmill_connectors::{Cluster, Process, open};
 use gristmill_engine::run::Run;
 use tokio_util::sync::CancellationToken;
 
@@ -72,8 +72,9 @@ async fn fill(bootstrap: &str, input: &Input) -> Result<()> {
 
 async fn pass(bootstrap: &str, input: &Input, round: usize) -> Result<()> {
     let plan = plan(&pipeline(round))?;
-    let built_in = BuiltIn { bootstrap: bootstrap.to_string() };
-    let connected = open(&plan, Some(&built_in)).await?;
+    let process =
+        Process { built_in: Some(bootstrap.to_string()), instance: format!("bench-{round}") };
+    let connected = open(&plan, &process).await?;
     let (began, cpu) = (Instant::now(), measure::process_cpu());
     let snapshot = Run::new(plan, connected, CancellationToken::new()).run().await?;
     let (wall, cpu) = (began.elapsed().as_secs_f64(), (measure::process_cpu() - cpu).as_secs_f64());

@@ -10,6 +10,7 @@ use gristmill_host::{Host, HostConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{produce, run};
+use crate::instance::Instance;
 use crate::local::{LocalBroker, LocalFlags};
 use crate::pipelines;
 use crate::table;
@@ -52,13 +53,14 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let plans = pipelines::plan(&host, &files)?;
     let local = LocalFlags { data_dir: Some(data_dir.clone()), listen: flags.listen };
     let broker = LocalBroker::start(&local).await?;
+    let instance = Instance::claim(&local.data_dir()?)?;
     let bootstrap = broker.bootstrap();
     println!("broker     {bootstrap}, data in {}", data_dir.display());
     broker.create_topic("orders", flags.partitions)?;
     broker.create_topic("orders-chicago", 1)?;
 
     let stop = CancellationToken::new();
-    let running = run::start(plans, Some(&broker), false, stop.clone()).await?;
+    let running = run::start(plans, Some(&broker), &instance, false, stop.clone()).await?;
     let began = Instant::now();
     let produced = produce::orders(&bootstrap, "orders", orders).await?;
     let produce_time = began.elapsed();
@@ -83,8 +85,10 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
         }
     }
     show_table(&data_dir.join("lake/orders")).await?;
-    let chicago = broker.topic_records("orders-chicago");
-    println!("\ntopic `orders-chicago` holds {chicago} orders");
+    let sinks = snapshots.iter().flat_map(|snapshot| &snapshot.sinks);
+    let chicago =
+        sinks.filter(|sink| sink.name == "chicago-orders").map(|sink| sink.rows_committed);
+    println!("\ntopic `orders-chicago` holds {} orders", chicago.sum::<u64>());
     broker.shutdown().await?;
     where_next(&data_dir);
     Ok(())

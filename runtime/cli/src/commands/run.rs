@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use gristmill_connectors::BuiltIn;
+use gristmill_connectors::Process;
 use gristmill_engine::config::Topics;
 use gristmill_engine::plan::Plan;
 use gristmill_engine::run::Run;
@@ -13,6 +13,7 @@ use gristmill_host::{Host, HostConfig};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::instance::Instance;
 use crate::local::{self, LocalBroker, LocalFlags};
 use crate::pipelines;
 use crate::user_error::UserError;
@@ -41,7 +42,8 @@ pub async fn run(flags: &RunFlags) -> Result<()> {
         true => Some(LocalBroker::start(&flags.local).await?),
         false => None,
     };
-    let ended = run_all(plans, broker.as_ref(), flags.create_topics).await;
+    let instance = Instance::claim(&flags.local.data_dir()?).map_err(UserError::from_error)?;
+    let ended = run_all(plans, broker.as_ref(), &instance, flags.create_topics).await;
     if let Some(broker) = broker {
         broker.shutdown().await?;
     }
@@ -51,11 +53,13 @@ pub async fn run(flags: &RunFlags) -> Result<()> {
 async fn run_all(
     plans: Vec<Plan>,
     broker: Option<&LocalBroker>,
+    instance: &Instance,
     create_topics: bool,
 ) -> Result<()> {
     let stop = CancellationToken::new();
-    let running =
-        start(plans, broker, create_topics, stop.clone()).await.map_err(UserError::from_error)?;
+    let running = start(plans, broker, instance, create_topics, stop.clone())
+        .await
+        .map_err(UserError::from_error)?;
     for status in &running.statuses {
         tracing::info!(pipeline = status.snapshot().pipeline, "running");
     }
@@ -81,9 +85,14 @@ pub struct Running {
 pub async fn start(
     plans: Vec<Plan>,
     broker: Option<&LocalBroker>,
+    instance: &Instance,
     create_topics: bool,
     stop: CancellationToken,
 ) -> Result<Running> {
+    let process = Process {
+        built_in: broker.map(LocalBroker::bootstrap),
+        instance: instance.name().to_string(),
+    };
     let mut runs = Vec::new();
     for plan in plans {
         let name = plan.pipeline.name.clone();
@@ -94,8 +103,7 @@ pub async fn start(
                 false => refuse_missing(&name, &missing, broker)?,
             }
         }
-        let built_in = broker.map(|broker| BuiltIn { bootstrap: broker.bootstrap() });
-        let connected = gristmill_connectors::open(&plan, built_in.as_ref()).await;
+        let connected = gristmill_connectors::open(&plan, &process).await;
         let connected = connected.with_context(|| format!("pipeline `{name}`"))?;
         runs.push((name, Run::new(plan, connected, stop.clone())));
     }

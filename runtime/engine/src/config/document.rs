@@ -11,7 +11,8 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::entry::{integer_value, type_name, written};
 use super::pipeline::{
-    CommitEvery, OnDataLoss, OnFailure, SchemaEvolution, StageLimits, Start, TestRecord, Trigger,
+    CommitEvery, Delivery, OnDataLoss, OnFailure, SchemaEvolution, StageLimits, Start, TestRecord,
+    Trigger,
 };
 use super::report::Report;
 use super::shape;
@@ -37,6 +38,7 @@ pub(super) struct Document {
     pub source: Option<SourceTable>,
     pub stages: Vec<StageTable>,
     pub sinks: Vec<SinkTable>,
+    pub delivery: Option<Delivery>,
     pub dead_letter: Option<DeadLetterTable>,
     pub tests: Vec<TestTable>,
 }
@@ -123,6 +125,7 @@ pub(super) fn read(root: &DeTable<'_>, report: &Report<'_>) -> Document {
         source: root.table("source").map(|table| read_source(&table)),
         stages: root.tables("stage").iter().map(read_stage).collect(),
         sinks: root.tables("sink").iter().map(read_sink).collect(),
+        delivery: root.choice("delivery", delivery).map(|choice| choice.value),
         dead_letter: root.table("dead_letter").map(|table| DeadLetterTable {
             header: table.span.clone(),
             topic: table.text("topic"),
@@ -350,6 +353,14 @@ fn trigger_word(word: &str) -> Option<Trigger> {
     match word {
         "continuous" => Some(Trigger::Continuous),
         "available-now" => Some(Trigger::AvailableNow),
+        _ => None,
+    }
+}
+
+fn delivery(word: &str) -> Option<Delivery> {
+    match word {
+        "exactly-once" => Some(Delivery::ExactlyOnce),
+        "at-least-once" => Some(Delivery::AtLeastOnce),
         _ => None,
     }
 }

@@ -20,6 +20,8 @@ pub struct Pipeline {
     /// In an order in which every stage comes after the one it reads from.
     pub stages: Vec<StageConfig>,
     pub sinks: Vec<SinkConfig>,
+    /// What holds for the topic sinks after a crash.
+    pub delivery: Delivery,
     /// Where rejected records go; present if any stage says `on_failure = "dead-letter"`.
     pub dead_letter: Option<DeadLetterConfig>,
     /// `[[test]]` tables, run by `gristmill test`.
@@ -122,6 +124,14 @@ pub enum Trigger {
     AvailableNow,
     /// A micro-batch begins every interval.
     Every(Duration),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Records, dead letters and source offsets in one Kafka transaction.
+    ExactlyOnce,
+    /// Records first, then the offsets; what lies between is sent again.
+    AtLeastOnce,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::kafka;
 use super::module;
 use super::names;
 use super::pipeline::{
-    DeadLetterConfig, DeltaSinkConfig, OnDataLoss, OnFailure, Pipeline, SchemaEvolution,
+    DeadLetterConfig, Delivery, DeltaSinkConfig, OnDataLoss, OnFailure, Pipeline, SchemaEvolution,
     SinkConfig, SinkKind, SourceConfig, StageConfig, StagePlace, Start, TestConfig,
     TopicSinkConfig, Topics, Trigger, Upstream,
 };
@@ -39,7 +39,7 @@ pub(super) struct Resolver<'a> {
 impl Resolver<'_> {
     /// `None` if anything is wrong, all of which is reported.
     pub fn pipeline(&self, document: Document) -> Option<Pipeline> {
-        let Document { name, source, stages, sinks, dead_letter, tests } = document;
+        let Document { name, source, stages, sinks, delivery, dead_letter, tests } = document;
         names::check(name.as_ref(), &stages, &sinks, self.report);
         self.check_dead_letters(&stages, dead_letter.as_ref());
         self.warn_of_written_secrets(source.as_ref(), &sinks);
@@ -56,6 +56,7 @@ impl Resolver<'_> {
             file: self.file.to_path_buf(),
             stages: in_order(stages.into_iter().collect::<Option<_>>()?, &flow),
             sinks: with_upstreams(sinks.into_iter().collect::<Option<_>>()?, &flow),
+            delivery: delivery.unwrap_or(Delivery::ExactlyOnce),
             dead_letter: match dead_letter {
                 Some(dead_letter) => Some(dead_letter?),
                 None => None,

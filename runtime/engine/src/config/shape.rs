@@ -50,6 +50,16 @@ pub(super) static PIPELINE: TableShape = TableShape {
             .about("where the rows go, one or more"),
         optional("dead_letter", ValueShape::Table(&DEAD_LETTER), r#"[dead_letter]"#)
             .about("where rejected records go"),
+        optional(
+            "delivery",
+            ValueShape::Choice(&["exactly-once", "at-least-once"]),
+            r#"delivery = "exactly-once""#,
+        )
+        .default(r#""exactly-once""#)
+        .about(
+            "what holds for topics after a crash; at least once needs no transactions, tables are \
+             exactly once in either case",
+        ),
         optional("test", ValueShape::Tables(&TEST), r#"[[test]]"#)
             .about("records and the rows they must become"),
     ],

@@ -1,0 +1,405 @@
+//! This process's place in the consumer group of a pipeline: which partitions are its own to read,
+//! and the proof of it that a commit carries (KIP-447).
+//!
+//! A consumer of its own joins the group and reads nothing: the partitions that it is assigned are
+//! paused. What is read, and from where, is decided by the cursors of the sinks (`kafka_source`).
+//!
+//! Invariant: the group's generation that commits name is the one under which the engine took its
+//! partitions up. A new one is only taken over after the engine has let go of what it held, so that
+//! a process that was away for too long cannot commit under a membership that it got later.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use gristmill_engine::failure::Rewind;
+use gristmill_engine::offsets::TopicPartition;
+use gristmill_engine::source::Rebalance;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::Notify;
+
+use crate::kafka_client::{ClientEvents, Cluster, describe};
+
+/// What we set of librdkafka, and why.
+const SETTINGS: [(&str, &str); 8] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    // Everything is given up and shared out anew: the flow pauses for a moment, and nobody ever
+    // works on while the generation changes under him.
+    ("partition.assignment.strategy", "roundrobin"),
+    // A process that died is noticed after this long (the default is 45 s).
+    ("session.timeout.ms", "10000"),
+    ("heartbeat.interval.ms", "2000"),
+    // New partitions are noticed after this long.
+    ("topic.metadata.refresh.interval.ms", "5000"),
+    ("allow.auto.create.topics", "false"),
+    ("isolation.level", "read_committed"),
+];
+
+/// One wait for an event of the group.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// How long the group may take to let us in: as long as another member may take to let go.
+const JOIN_TIME_MAX: Duration = Duration::from_secs(320);
+
+/// How long the engine may take to let go of partitions, before it counts as lost to the group
+/// (`max.poll.interval.ms` is 300 s).
+const RELEASE_TIME_MAX: Duration = Duration::from_secs(280);
+
+/// How long a process that ends waits for the group to hear of it.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// See the module documentation.
+pub(crate) struct Membership {
+    group: String,
+    consumer: Arc<BaseConsumer<GroupEvents>>,
+    shared: Arc<Shared>,
+}
+
+/// What the thread of the consumer and the engine share.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// The engine has let go, or is gone.
+    let_go: Condvar,
+    /// Something has changed that the engine may wait for.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    topics: Vec<String>,
+    /// Absent while the group shares out.
+    assigned: Option<Assigned>,
+    /// What the engine has to let go of first.
+    leaving: Option<Rebalance>,
+    /// An error that no waiting mends.
+    failed: Option<String>,
+    closed: bool,
+}
+
+struct Assigned {
+    partitions: BTreeSet<TopicPartition>,
+    /// The group, its generation and our name in it.
+    metadata: Arc<ConsumerGroupMetadata>,
+}
+
+impl Membership {
+    /// Makes the client; the group is joined with the first [`assigned`](Membership::assigned).
+    /// `instance`: a name that is the same after a restart and that no other process has; the place
+    /// in the group is then kept over a restart (KIP-345).
+    pub(crate) fn new(
+        cluster: &Cluster,
+        group: &str,
+        instance: Option<&str>,
+    ) -> Result<Membership> {
+        let mut config = cluster.client_config(&SETTINGS);
+        config.set("group.id", group);
+        if let Some(instance) = instance {
+            config.set("group.instance.id", instance);
+        }
+        let shared = Arc::<Shared>::default();
+        let context = GroupEvents { client: ClientEvents::default(), shared: shared.clone() };
+        let consumer: BaseConsumer<GroupEvents> =
+            config.create_with_context(context).map_err(|error| cluster.misconfigured(&error))?;
+        let consumer = Arc::new(consumer);
+        take_events(&consumer, &shared)?;
+        Ok(Membership { group: group.to_string(), consumer, shared })
+    }
+
+    /// The partitions that are ours; waits until the group has shared out. Empty if there is
+    /// something to [let go](Membership::rebalance) first.
+    ///
+    /// Errors: the group does not let us in.
+    pub(crate) async fn assigned(
+        &self,
+        topics: &BTreeSet<String>,
+    ) -> Result<BTreeSet<TopicPartition>> {
+        self.subscribe(topics)?;
+        let begun = Instant::now();
+        loop {
+            let changed = self.shared.changed.notified();
+            {
+                let state = self.shared.state();
+                if let Some(reason) = &state.failed {
+                    bail!("group `{}` does not let us in: {reason}", self.group);
+                }
+                if state.leaving.is_some() {
+                    return Ok(BTreeSet::new());
+                }
+                if let Some(assigned) = &state.assigned {
+                    return Ok(assigned.partitions.clone());
+                }
+            }
+            // The timeout is a second look only: a notification is not lost.
+            let _ = tokio::time::timeout(Duration::from_secs(1), changed).await;
+            if begun.elapsed() > JOIN_TIME_MAX {
+                let error = anyhow!(
+                    "group `{}` has not shared out its partitions for {} s{}",
+                    self.group,
+                    JOIN_TIME_MAX.as_secs(),
+                    self.consumer.context().client.last_trouble()
+                );
+                return Err(error.context(Rewind::MayPass));
+            }
+        }
+    }
+
+    /// Tells the group what we want to read, where that is new.
+    fn subscribe(&self, topics: &BTreeSet<String>) -> Result<()> {
+        {
+            let mut state = self.shared.state();
+            if state.topics.iter().eq(topics) {
+                return Ok(());
+            }
+            state.topics = topics.iter().cloned().collect();
+        }
+        let names: Vec<_> = topics.iter().map(String::as_str).collect();
+        if names.is_empty() {
+            // A pattern that nothing matches yet: nothing to be a member for.
+            self.consumer.unsubscribe();
+            return Ok(());
+        }
+        self.consumer
+            .subscribe(&names)
+            .map_err(|error| anyhow!("group `{}`: {}", self.group, describe(&error)))
+    }
+
+    /// As [`Source::rebalance`](gristmill_engine::source::Source::rebalance).
+    pub(crate) fn rebalance(&self) -> Option<Rebalance> {
+        self.shared.state().leaving.clone()
+    }
+
+    /// As [`Source::released`](gristmill_engine::source::Source::released).
+    pub(crate) fn released(&self) {
+        self.shared.state().leaving = None;
+        self.shared.let_go.notify_all();
+    }
+
+    /// Who we are in the group, for a commit.
+    ///
+    /// Errors: the group has taken the partitions away.
+    pub(crate) fn metadata(&self) -> Result<Arc<ConsumerGroupMetadata>> {
+        let state = self.shared.state();
+        match (&state.assigned, &state.leaving) {
+            (Some(assigned), None | Some(Rebalance::Revoked(_))) => Ok(assigned.metadata.clone()),
+            _ => {
+                let error = anyhow!("group `{}` has taken the partitions away", self.group);
+                Err(error.context(Rewind::Fenced))
+            }
+        }
+    }
+
+    /// Commits offsets without a transaction, as a member of the group. Blocks.
+    pub(crate) fn commit(&self, offsets: &TopicPartitionList) -> Result<()> {
+        self.metadata()?;
+        self.consumer.commit(offsets, CommitMode::Sync).map_err(|error| {
+            let rewind = rewind(error.rdkafka_error_code());
+            anyhow!("group `{}` does not take offsets: {}", self.group, describe(&error))
+                .context(rewind)
+        })
+    }
+}
+
+/// What an error of the group's coordinator means to a commit.
+pub(crate) fn rewind(code: Option<RDKafkaErrorCode>) -> Rewind {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Some(
+            Code::IllegalGeneration
+            | Code::UnknownMemberId
+            | Code::FencedInstanceId
+            | Code::ProducerFenced
+            | Code::InvalidProducerEpoch
+            | Code::Fenced,
+        ) => Rewind::Fenced,
+        _ => Rewind::MayPass,
+    }
+}
+
+impl Drop for Membership {
+    /// The thread of the consumer leaves the group, so that others go on at once.
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.closed = true;
+        self.shared.let_go.notify_all();
+        let begun = Instant::now();
+        while Arc::strong_count(&self.shared) > 2 && begun.elapsed() < LEAVE_TIME_MAX {
+            let wait = self.shared.let_go.wait_timeout(state, POLL_WAIT);
+            state = wait.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the engine has let go; `false`: it has not, in time.
+    fn wait_until_released(&self, rebalance: Rebalance) -> bool {
+        let mut state = self.state();
+        if state.closed {
+            return true;
+        }
+        state.leaving = Some(rebalance);
+        self.changed.notify_waiters();
+        let begun = Instant::now();
+        while state.leaving.is_some() && !state.closed {
+            if begun.elapsed() > RELEASE_TIME_MAX {
+                return false;
+            }
+            let wait = self.let_go.wait_timeout(state, POLL_WAIT);
+            state = wait.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+/// What the consumer tells: besides log lines and errors, the rebalances.
+struct GroupEvents {
+    client: ClientEvents,
+    shared: Arc<Shared>,
+}
+
+impl ClientContext for GroupEvents {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.client.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.client.error(error, reason);
+        if let Some(reason) = self.client.lasting_trouble() {
+            self.shared.state().failed = Some(reason);
+            self.shared.changed.notify_waiters();
+        }
+    }
+}
+
+impl ConsumerContext for GroupEvents {
+    /// Called on the consumer's thread, from its poll.
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                if let Err(error) = self.assign(consumer, partitions) {
+                    tracing::warn!(target: "kafka", "cannot take an assignment: {error:#}");
+                }
+            }
+            _ => self.revoke(consumer, partitions),
+        }
+    }
+}
+
+impl GroupEvents {
+    fn assign(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partitions: &mut TopicPartitionList,
+    ) -> Result<()> {
+        // An explicit offset spares librdkafka the question where to begin: nothing is read here.
+        partitions.set_all_offsets(Offset::Offset(0))?;
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions)?,
+            _ => consumer.assign(partitions)?,
+        }
+        let all = consumer.assignment()?;
+        consumer.pause(&all)?;
+        let metadata = consumer.group_metadata().context("the group has no metadata")?;
+        let assigned = Assigned { partitions: names(&all), metadata: Arc::new(metadata) };
+        tracing::info!(partitions = assigned.partitions.len(), "the group has shared out");
+        self.shared.state().assigned = Some(assigned);
+        self.shared.changed.notify_waiters();
+        Ok(())
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        let taken = names(partitions);
+        let lost = consumer.assignment_lost();
+        let rebalance = match lost {
+            true => Rebalance::Lost(taken.clone()),
+            false => Rebalance::Revoked(taken.clone()),
+        };
+        let released = taken.is_empty() || self.shared.wait_until_released(rebalance);
+        {
+            let mut state = self.shared.state();
+            if !released {
+                // The group goes on without us; the engine hears of it when it looks.
+                state.leaving = Some(Rebalance::Lost(taken.clone()));
+            }
+            let keeps = match (consumer.rebalance_protocol(), state.assigned.take()) {
+                (RebalanceProtocol::Cooperative, Some(mut assigned)) if !lost => {
+                    assigned.partitions.retain(|partition| !taken.contains(partition));
+                    Some(assigned)
+                }
+                _ => None,
+            };
+            state.assigned = keeps;
+        }
+        let given_back = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+            _ => consumer.unassign(),
+        };
+        if let Err(error) = given_back {
+            tracing::debug!(target: "kafka", "cannot give partitions back: {error}");
+        }
+    }
+}
+
+fn names(list: &TopicPartitionList) -> BTreeSet<TopicPartition> {
+    let elements = list.elements();
+    elements.iter().map(|at| TopicPartition::new(at.topic(), at.partition())).collect()
+}
+
+/// Polls the consumer on a thread until the membership is dropped, then leaves the group.
+fn take_events(consumer: &Arc<BaseConsumer<GroupEvents>>, shared: &Arc<Shared>) -> Result<()> {
+    let held: Weak<BaseConsumer<GroupEvents>> = Arc::downgrade(consumer);
+    let shared = shared.clone();
+    let take = move || {
+        while let Some(consumer) = held.upgrade() {
+            if shared.state().closed {
+                break;
+            }
+            if let Some(Err(error)) = consumer.poll(POLL_WAIT) {
+                let code = error.rdkafka_error_code();
+                tracing::debug!(target: "kafka", ?code, "group: {error}");
+                if is_refusal(code) {
+                    shared.state().failed = Some(describe(&error));
+                    shared.changed.notify_waiters();
+                }
+            }
+        }
+        shared.let_go.notify_all();
+    };
+    let thread = std::thread::Builder::new().name("kafka-group".into());
+    thread.spawn(take).context("cannot start a thread")?;
+    Ok(())
+}
+
+/// Whether the coordinator will not let us in, however often we ask.
+fn is_refusal(code: Option<RDKafkaErrorCode>) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Some(
+            Code::GroupAuthorizationFailed
+                | Code::TopicAuthorizationFailed
+                | Code::InconsistentGroupProtocol
+                | Code::InvalidSessionTimeout
+                | Code::GroupMaxSizeReached
+                | Code::FencedInstanceId
+        )
+    )
+}

@@ -1,0 +1,74 @@
+//! The calls of a Kafka transaction (KIP-98, KIP-447), each asked again while that may help, and
+//! what their errors mean to a pipeline. All of them block.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, Result, anyhow};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::Producer;
+
+use crate::kafka_client::describe;
+use crate::kafka_group;
+use crate::kafka_producer::ProducerClient;
+
+/// One call.
+const CALL_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// All calls for one purpose, as long as the cluster says that they may be repeated. The engine goes
+/// on trying after that, with what is committed.
+const CALLS_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Ends what an earlier process with the same transactional id has left open, and fences it.
+pub(crate) fn init(client: &ProducerClient) -> Result<()> {
+    let call = || client.transactions().init_transactions(CALL_TIME_MAX);
+    repeated(call).map_err(|error| explain(&error, "cannot begin with transactions"))
+}
+
+pub(crate) fn begin(client: &ProducerClient) -> Result<()> {
+    let begun = client.transactions().begin_transaction();
+    begun.map_err(|error| explain(&error, "cannot begin a transaction"))
+}
+
+/// Commits everything sent since [`begin`] together with the offsets of the group.
+pub(crate) fn commit(
+    client: &ProducerClient,
+    offsets: &TopicPartitionList,
+    group: &ConsumerGroupMetadata,
+) -> Result<()> {
+    let send = || client.transactions().send_offsets_to_transaction(offsets, group, CALL_TIME_MAX);
+    repeated(send)
+        .map_err(|error| explain(&error, "cannot add the source offsets to the transaction"))?;
+    let commit = || client.transactions().commit_transaction(CALL_TIME_MAX);
+    repeated(commit).map_err(|error| explain(&error, "cannot commit the transaction"))
+}
+
+pub(crate) fn abort(client: &ProducerClient) -> Result<()> {
+    let call = || client.transactions().abort_transaction(CALL_TIME_MAX);
+    repeated(call).map_err(|error| explain(&error, "cannot abort the transaction"))
+}
+
+fn repeated(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let begun = Instant::now();
+    loop {
+        match call() {
+            Err(KafkaError::Transaction(error))
+                if error.is_retriable() && begun.elapsed() < CALLS_TIME_MAX =>
+            {
+                tracing::debug!(target: "kafka", "transaction, again: {}", error.string());
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Whatever failed, the micro-batch is dropped and read again: a transaction that is not committed
+/// leaves nothing. What will never pass is refused when the pipeline starts.
+fn explain(error: &KafkaError, what: &str) -> Error {
+    let reason = match error {
+        KafkaError::Transaction(error) => error.string(),
+        error => describe(error),
+    };
+    anyhow!("{what}: {reason}").context(kafka_group::rewind(error.rdkafka_error_code()))
+}
