@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{setup, tool};
 
 /// The benches of `tests/benches`.
-const BENCHES: [&str; 1] = ["chain"];
+const BENCHES: [&str; 2] = ["chain", "delivery"];
 
 /// Runs the named benches, or all. Built as the tests are (`--workspace`), so that nothing is compiled twice.
 pub fn run(names: &[String]) -> Result<()> {

@@ -96,6 +96,11 @@ impl Run {
         }
     }
 
+    /// Ends the run when cancelled, as described for [`Run::new`].
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
     /// Counters that may be read while the pipeline runs.
     pub fn status(&self) -> Arc<Status> {
         self.status.clone()
