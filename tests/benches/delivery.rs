@@ -115,7 +115,11 @@ value = "value"
         self.topic("full")?;
         let producer = self.producer("full").await?;
         for order in Orders::new(SEED).take(orders) {
-            producer.send(Some(order.customer_id.to_string().as_bytes()), Some(order.json.as_bytes()), &[])?;
+            producer.send(
+                Some(order.customer_id.to_string().as_bytes()),
+                Some(order.json.as_bytes()),
+                &[],
+            )?;
         }
         producer.flush().await?;
         let mut times = WAYS.map(|_| Figures::new());
@@ -158,7 +162,8 @@ value = "value"
         // The first two seconds open connections and begin the first transactions.
         let mut waits = waits.split_off(2 * RATE as usize);
         waits.sort_unstable();
-        let at = |share: f64| waits[(share * (waits.len() - 1) as f64) as usize].as_secs_f64() * 1e3;
+        let at =
+            |share: f64| waits[(share * (waits.len() - 1) as f64) as usize].as_secs_f64() * 1e3;
         println!(
             "{RATE} orders/s for {seconds} s, {way}: produced to visible p50 {:.1} ms, p99 {:.1} ms, at most {:.1} ms",
             at(0.5),
@@ -177,7 +182,11 @@ fn steady(producer: &RecordProducer, count: usize) -> Result<()> {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let rest = order.json.strip_prefix('{').context("an order is an object")?;
         let stamped = format!("{{\"sent_us\":{},{rest}", now_us()?);
-        producer.send(Some(order.customer_id.to_string().as_bytes()), Some(stamped.as_bytes()), &[])?;
+        producer.send(
+            Some(order.customer_id.to_string().as_bytes()),
+            Some(stamped.as_bytes()),
+            &[],
+        )?;
     }
     Ok(())
 }

@@ -24,6 +24,10 @@ use crate::kafka_group;
 /// of the failure.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(150);
 
+/// One wait for deliveries: first and at most.
+const FLUSH_WAIT_MIN: Duration = Duration::from_millis(1);
+const FLUSH_WAIT_MAX: Duration = Duration::from_millis(16);
+
 /// librdkafka's `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
 const PARTITION_BY_KEY: i32 = -1;
 
@@ -98,7 +102,7 @@ impl ProducerClient {
     ///
     /// Errors: something was not delivered.
     pub(crate) fn flush(&self) -> Result<()> {
-        let flushed = self.flush_native();
+        let flushed = self.flush_within(FLUSH_TIME_MAX);
         self.check()?;
         flushed.map_err(|code| {
             anyhow!(
@@ -110,13 +114,33 @@ impl ProducerClient {
         })
     }
 
-    /// The crate's own flush asks again and again with no time to wait, so that librdkafka forgets
-    /// in between that somebody is waiting: records would linger, the answer would come late.
-    fn flush_native(&self) -> Result<(), RDKafkaErrorCode> {
-        let time_ms = i32::try_from(FLUSH_TIME_MAX.as_millis()).unwrap_or(i32::MAX);
+    /// Sends what lingers, without waiting.
+    pub(crate) fn push(&self) {
+        // That it is not done at once is no error.
+        let _ = self.flush_for(Duration::ZERO);
+    }
+
+    /// librdkafka's own wait looks every 100 ms only, since successful deliveries make no event; the
+    /// crate's forgets in between that somebody waits, so that records linger. Hence short waits,
+    /// one after the other.
+    pub(crate) fn flush_within(&self, time_max: Duration) -> Result<(), RDKafkaErrorCode> {
+        let begun = Instant::now();
+        let mut wait = FLUSH_WAIT_MIN;
+        loop {
+            match self.flush_for(wait) {
+                Err(RDKafkaErrorCode::OperationTimedOut) if begun.elapsed() < time_max => {
+                    wait = (2 * wait).min(FLUSH_WAIT_MAX);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn flush_for(&self, wait: Duration) -> Result<(), RDKafkaErrorCode> {
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the client is valid.
         let code =
-            unsafe { librdkafka::rd_kafka_flush(self.producer.client().native_ptr(), time_ms) };
+            unsafe { librdkafka::rd_kafka_flush(self.producer.client().native_ptr(), wait_ms) };
         match code {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
             code => Err(code.into()),

@@ -37,9 +37,13 @@ pub(crate) fn commit(
     offsets: &TopicPartitionList,
     group: &ConsumerGroupMetadata,
 ) -> Result<()> {
+    // The records are on their way while the offsets are.
+    client.push();
     let send = || client.transactions().send_offsets_to_transaction(offsets, group, CALL_TIME_MAX);
     repeated(send)
         .map_err(|error| explain(&error, "cannot add the source offsets to the transaction"))?;
+    // What is not delivered in time is the commit's to say, with the state of the transaction.
+    let _ = client.flush_within(CALLS_TIME_MAX);
     let commit = || client.transactions().commit_transaction(CALL_TIME_MAX);
     repeated(commit).map_err(|error| explain(&error, "cannot commit the transaction"))
 }
