@@ -58,17 +58,22 @@ fn leading_digits(bytes: u64) -> (u64, usize) {
 fn digits(cursor: &mut Cursor<'_>) -> (u64, usize) {
     let (value, count) = leading_digits(cursor.eight());
     cursor.advance(count);
-    if count < 8 { (value, count) } else { long_run(cursor, value) }
+    if count < 8 {
+        return (value, count);
+    }
+    let (value, more_count) = long_run(*cursor, value);
+    // A longer run is left to `text`: whoever asked gives up, wherever the cursor is.
+    cursor.advance(more_count.min(LONG_DIGITS - 8));
+    (value, 8 + more_count)
 }
 
-/// The digits behind the first eight.
+/// The digits behind the first eight: the value of all, and how many they are.
 #[inline(never)]
-fn long_run(cursor: &mut Cursor<'_>, value: u64) -> (u64, usize) {
-    let (more, more_count) = leading_digits(cursor.eight());
-    cursor.advance(more_count);
-    let mut value = value * INTEGER_POWERS[more_count] + more;
-    let mut count = 8 + more_count;
-    if count < 16 {
+fn long_run(mut cursor: Cursor<'_>, value: u64) -> (u64, usize) {
+    let (more, mut count) = leading_digits(cursor.eight());
+    cursor.advance(count);
+    let mut value = value * INTEGER_POWERS[count] + more;
+    if count < 8 {
         return (value, count);
     }
     while cursor.need_text().is_ok() && cursor.byte().is_ascii_digit() {
@@ -121,7 +126,8 @@ pub(super) fn short_double(cursor: &mut Cursor<'_>) -> Option<f64> {
     if matches!(cursor.byte(), b'e' | b'E') {
         return None;
     }
-    let value = mantissa as f64 / POWERS[decimals];
+    // From a signed number, since processors have an instruction for that.
+    let value = mantissa as i64 as f64 / POWERS[decimals];
     Some(if negative { -value } else { value })
 }
 

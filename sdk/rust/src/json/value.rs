@@ -3,6 +3,7 @@
 //! dates, and so on.
 
 use super::base64;
+use super::cursor::Cursor;
 use super::decimal::parse_decimal;
 use super::java_number;
 use super::mistake::Stop;
@@ -15,37 +16,40 @@ use crate::column::{Buffers, Column, offset};
 /// Microseconds in a second.
 const SECOND_US: i64 = 1_000_000;
 
-impl Parser<'_> {
-    /// Appends the value that begins here with `first`. After an error the column may hold half a
-    /// value.
+impl<'t> Parser<'t> {
+    /// Appends the value that begins at `cursor`, a copy of the parser's, with `first`. After an
+    /// error the column may hold half a value.
     #[inline(always)]
     pub(super) fn value(
         &mut self,
+        cursor: &mut Cursor<'t>,
         kind: &mut Kind,
         column: &mut Column,
         first: u8,
     ) -> Result<(), Stop> {
         match kind {
             Kind::Long => {
-                let start = self.cursor.position();
-                if let Some(value) = number::long(&mut self.cursor)
+                let mut ahead = *cursor;
+                if let Some(value) = number::long(&mut ahead)
                     && let Buffers::Long(values) = &mut column.buffers
                 {
+                    *cursor = ahead;
                     values.push(value);
                     return Ok(());
                 }
-                self.cursor.go_to(start);
             }
             Kind::Float | Kind::Double => {
-                let start = self.cursor.position();
-                if let Some(value) = number::short_double(&mut self.cursor) {
+                let mut ahead = *cursor;
+                if let Some(value) = number::short_double(&mut ahead) {
                     match &mut column.buffers {
                         Buffers::Double(values) => {
+                            *cursor = ahead;
                             values.push(value);
                             return Ok(());
                         }
                         Buffers::Float(values) => {
                             if let Some(value) = number::float_of(value) {
+                                *cursor = ahead;
                                 values.push(value);
                                 return Ok(());
                             }
@@ -53,52 +57,53 @@ impl Parser<'_> {
                         _ => {}
                     }
                 }
-                self.cursor.go_to(start);
             }
             Kind::String if first == b'"' => {
                 if let Buffers::Bytes { offsets, data } = &mut column.buffers {
-                    self.string(data)?;
+                    self.string(cursor, data)?;
                     offsets.push(offset(data.len()));
                     return Ok(());
                 }
             }
             Kind::Array(element) if first == b'[' => {
                 if let Buffers::List { offsets, children } = &mut column.buffers {
-                    return self.array(element, offsets, &mut children[0]);
+                    let child = &mut children[0];
+                    return self
+                        .out_of_line(cursor, |parser| parser.array(element, offsets, child));
                 }
             }
             Kind::Struct(plan) if first == b'{' => {
                 if let Buffers::Struct { length, children } = &mut column.buffers {
-                    self.object(plan, children, *length)?;
+                    self.out_of_line(cursor, |parser| parser.object(plan, children, *length))?;
                     *length += 1;
                     return Ok(());
                 }
             }
             Kind::Map(kind) if first == b'{' => {
                 if let Buffers::List { offsets, children } = &mut column.buffers {
-                    return self.map(kind, offsets, children);
+                    return self.out_of_line(cursor, |parser| parser.map(kind, offsets, children));
                 }
             }
             Kind::Integer => {
-                let start = self.cursor.position();
-                if let Some(value) = number::long(&mut self.cursor)
+                let mut ahead = *cursor;
+                if let Some(value) = number::long(&mut ahead)
                     && let Ok(value) = i32::try_from(value)
                     && let Buffers::Integer(values) = &mut column.buffers
                 {
+                    *cursor = ahead;
                     values.push(value);
                     return Ok(());
                 }
-                self.cursor.go_to(start);
             }
             _ => {}
         }
-        self.other_value(kind, column)
+        self.out_of_line(cursor, |parser| parser.other_value(kind, column))
     }
 
     /// Any value: what the ways above did not take.
     #[inline(never)]
     fn other_value(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
-        self.need_text()?;
+        self.need_text_here()?;
         let start = self.cursor.position();
         match self.cursor.byte() {
             b'n' => {
