@@ -45,12 +45,17 @@ fn leading_digits(bytes: u64) -> (u64, usize) {
     if count == 0 {
         return (0, 0);
     }
-    let padded = digits << ((8 - count) * 8);
-    let pairs = padded.wrapping_mul(10).wrapping_add(padded >> 8);
+    (value_of_eight(digits << ((8 - count) * 8)), count)
+}
+
+/// The value of eight digits (0 to 9, not their letters), the first in the lowest byte.
+#[inline(always)]
+fn value_of_eight(digits: u64) -> u64 {
     const MASK: u64 = 0x0000_00ff_0000_00ff;
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let high = (pairs & MASK).wrapping_mul(0x000f_4240_0000_0064);
     let low = ((pairs >> 16) & MASK).wrapping_mul(0x0000_2710_0000_0001);
-    (high.wrapping_add(low) >> 32, count)
+    high.wrapping_add(low) >> 32
 }
 
 /// Steps over a run of digits. The value is right up to 18 digits.
@@ -84,9 +89,24 @@ fn long_run(mut cursor: Cursor<'_>, value: u64) -> (u64, usize) {
     (value, count)
 }
 
+/// A whole number without a sign, of at most 7 digits: nearly all are. It and what ends it lie in
+/// one word. None and no step: anything else.
+#[inline(always)]
+pub(super) fn short_long(cursor: &mut Cursor<'_>) -> Option<u32> {
+    let word = cursor.eight();
+    let (value, count) = leading_digits(word);
+    let padded_zero = word as u8 == b'0' && count > 1;
+    // Of 8 digits the first counts as the end, and is none of these.
+    let end = (word >> (count * 8 & 63)) as u8;
+    if count.wrapping_sub(1) >= 7 || padded_zero || matches!(end, b'.' | b'e' | b'E') {
+        return None;
+    }
+    cursor.advance(count);
+    Some(value as u32)
+}
+
 /// A whole number of at most 18 digits. None: anything else; the cursor is then anywhere within the
 /// next bytes.
-#[inline(always)]
 pub(super) fn long(cursor: &mut Cursor<'_>) -> Option<i64> {
     let negative = cursor.byte() == b'-';
     cursor.advance(usize::from(negative));
@@ -99,9 +119,61 @@ pub(super) fn long(cursor: &mut Cursor<'_>) -> Option<i64> {
     Some(if negative { -(value as i64) } else { value as i64 })
 }
 
+/// A number with a point, of few digits: `mantissa` / 10^`decimals`, both so small that a float
+/// holds them exactly.
+pub(super) struct ShortDecimal {
+    /// Below 10^6.
+    mantissa: u32,
+    /// At most 5.
+    decimals: usize,
+}
+
+/// 10^0 to 10^7, of which `ShortDecimal` needs those to 10^5: a power of two of them.
+const FLOAT_POWERS: [f32; 8] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+
+/// A number with a point, no sign, no exponent and at most 7 characters: prices are. It and what
+/// ends it lie in one word. None and no step: anything else.
+#[inline(always)]
+pub(super) fn short_decimal(cursor: &mut Cursor<'_>) -> Option<ShortDecimal> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    const LOWS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let digits = cursor.eight() ^ ZEROS;
+    // The high bit of every byte that is no digit; without carries, since 0x7f + 0x76 is below 256.
+    let others = (digits | (digits & LOWS).wrapping_add(0x7676_7676_7676_7676)) & !LOWS;
+    let behind_point = others & others.wrapping_sub(1);
+    // In bits: where the point is, if it is one, and where the number ends.
+    let (point, end) = (others.trailing_zeros() & !7, behind_point.trailing_zeros() & !7);
+    if behind_point == 0 || point == 0 || end - point <= 8 {
+        return None;
+    }
+    let other_at = |place: u32| (digits >> place) as u8 ^ b'0';
+    let padded_zero = digits as u8 == 0 && point > 8;
+    if other_at(point) != b'.' || matches!(other_at(end), b'e' | b'E') || padded_zero {
+        return None;
+    }
+    // The digits without the point, pushed up against the end of the word.
+    let whole = digits & ((1 << point) - 1);
+    let fraction = digits >> (point + 8) << point;
+    let joined = (whole | fraction) << (72 - end);
+    cursor.advance(end as usize / 8);
+    let decimals = ((end - point) / 8 - 1) as usize;
+    Some(ShortDecimal { mantissa: value_of_eight(joined) as u32, decimals })
+}
+
+impl ShortDecimal {
+    #[inline(always)]
+    pub(super) fn as_double(&self) -> f64 {
+        f64::from(self.mantissa) / POWERS[self.decimals]
+    }
+
+    #[inline(always)]
+    pub(super) fn as_float(&self) -> f32 {
+        self.mantissa as i32 as f32 / FLOAT_POWERS[self.decimals & 7]
+    }
+}
+
 /// A number of at most 15 digits without an exponent: its mantissa and the division by a power of
 /// ten are exact but for one rounding. None: anything else.
-#[inline(always)]
 pub(super) fn short_double(cursor: &mut Cursor<'_>) -> Option<f64> {
     let negative = cursor.byte() == b'-';
     cursor.advance(usize::from(negative));
@@ -133,7 +205,6 @@ pub(super) fn short_double(cursor: &mut Cursor<'_>) -> Option<f64> {
 
 /// The nearest float to a decimal number of which `value` is the nearest double, unless the double
 /// lies exactly between two floats (or among the smallest): then only the text can tell.
-#[inline(always)]
 pub(super) fn float_of(value: f64) -> Option<f32> {
     const DROPPED_BITS: u64 = (1 << 29) - 1;
     let between = value.to_bits() & DROPPED_BITS == 1 << 28;

@@ -42,10 +42,11 @@ impl<'t> Parser<'t> {
 
     /// Reads the object that begins here into row `row` of `columns`: a value or a null in each.
     /// After an error the columns hold half a row.
+    #[expect(clippy::ptr_arg, reason = "a slice is two arguments, and the fifth is passed in memory")]
     pub(super) fn object(
         &mut self,
         plan: &mut Object,
-        columns: &mut [Column],
+        columns: &mut Vec<Column>,
         row: usize,
     ) -> Result<(), Stop> {
         let mut cursor = self.cursor;

@@ -28,35 +28,27 @@ impl<'t> Parser<'t> {
         first: u8,
     ) -> Result<(), Stop> {
         match kind {
-            Kind::Long => {
-                let mut ahead = *cursor;
-                if let Some(value) = number::long(&mut ahead)
-                    && let Buffers::Long(values) = &mut column.buffers
-                {
-                    *cursor = ahead;
-                    values.push(value);
+            Kind::Long | Kind::Integer => {
+                if let Some(value) = number::short_long(cursor) {
+                    match &mut column.buffers {
+                        Buffers::Long(values) => values.push(i64::from(value)),
+                        Buffers::Integer(values) => values.push(value as i32),
+                        _ => unreachable!("a column of another type than its plan"),
+                    }
                     return Ok(());
                 }
+                return self.out_of_line(cursor, |parser| parser.long(kind, column));
             }
             Kind::Float | Kind::Double => {
-                let mut ahead = *cursor;
-                if let Some(value) = number::short_double(&mut ahead) {
+                if let Some(value) = number::short_decimal(cursor) {
                     match &mut column.buffers {
-                        Buffers::Double(values) => {
-                            *cursor = ahead;
-                            values.push(value);
-                            return Ok(());
-                        }
-                        Buffers::Float(values) => {
-                            if let Some(value) = number::float_of(value) {
-                                *cursor = ahead;
-                                values.push(value);
-                                return Ok(());
-                            }
-                        }
-                        _ => {}
+                        Buffers::Double(values) => values.push(value.as_double()),
+                        Buffers::Float(values) => values.push(value.as_float()),
+                        _ => unreachable!("a column of another type than its plan"),
                     }
+                    return Ok(());
                 }
+                return self.out_of_line(cursor, |parser| parser.double(kind, column));
             }
             Kind::String if first == b'"' => {
                 if let Buffers::Bytes { offsets, data } = &mut column.buffers {
@@ -84,20 +76,53 @@ impl<'t> Parser<'t> {
                     return self.out_of_line(cursor, |parser| parser.map(kind, offsets, children));
                 }
             }
-            Kind::Integer => {
-                let mut ahead = *cursor;
-                if let Some(value) = number::long(&mut ahead)
-                    && let Ok(value) = i32::try_from(value)
-                    && let Buffers::Integer(values) = &mut column.buffers
-                {
-                    *cursor = ahead;
-                    values.push(value);
-                    return Ok(());
-                }
-            }
             _ => {}
         }
         self.out_of_line(cursor, |parser| parser.other_value(kind, column))
+    }
+
+    /// A long or integer that is not short.
+    #[inline(never)]
+    fn long(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
+        let mut cursor = self.cursor;
+        let value = number::long(&mut cursor);
+        let pushed = match &mut column.buffers {
+            Buffers::Long(values) => push_some(values, value),
+            Buffers::Integer(values) => {
+                push_some(values, value.and_then(|value| i32::try_from(value).ok()))
+            }
+            _ => false,
+        };
+        self.or_other_value(pushed, cursor, kind, column)
+    }
+
+    /// A float or double that is not short.
+    #[inline(never)]
+    fn double(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
+        let mut cursor = self.cursor;
+        let value = number::short_double(&mut cursor);
+        let pushed = match &mut column.buffers {
+            Buffers::Double(values) => push_some(values, value),
+            Buffers::Float(values) => push_some(values, value.and_then(number::float_of)),
+            _ => false,
+        };
+        self.or_other_value(pushed, cursor, kind, column)
+    }
+
+    /// Behind a number that was pushed; or what else there is.
+    #[inline(always)]
+    fn or_other_value(
+        &mut self,
+        pushed: bool,
+        behind: Cursor<'t>,
+        kind: &Kind,
+        column: &mut Column,
+    ) -> Result<(), Stop> {
+        if !pushed {
+            return self.other_value(kind, column);
+        }
+        self.cursor = behind;
+        Ok(())
     }
 
     /// Any value: what the ways above did not take.
