@@ -70,6 +70,13 @@ impl<'t> Cursor<'t> {
         self.at = unsafe { self.start.add(position) };
     }
 
+    /// To where another cursor of the same text is.
+    #[inline(always)]
+    pub(super) fn move_to(&mut self, other: &Cursor<'t>) {
+        debug_assert!(self.start == other.start && self.end == other.end);
+        self.at = other.at;
+    }
+
     #[inline(always)]
     pub(super) fn advance(&mut self, bytes: usize) {
         self.assert_readable(bytes);

@@ -42,7 +42,10 @@ impl<'t> Parser<'t> {
 
     /// Reads the object that begins here into row `row` of `columns`: a value or a null in each.
     /// After an error the columns hold half a row.
-    #[expect(clippy::ptr_arg, reason = "a slice is two arguments, and the fifth is passed in memory")]
+    #[expect(
+        clippy::ptr_arg,
+        reason = "a slice is two arguments, and the fifth is passed in memory"
+    )]
     pub(super) fn object(
         &mut self,
         plan: &mut Object,
@@ -87,7 +90,7 @@ impl<'t> Parser<'t> {
             }
             more = self.another(&mut cursor, b'}')?;
         }
-        self.cursor = cursor;
+        self.cursor.move_to(&cursor);
         if count != columns.len() {
             columns.iter_mut().filter(|column| column.len() == row).for_each(Column::push_null);
         }
@@ -112,7 +115,7 @@ impl<'t> Parser<'t> {
             }
             more = self.another(&mut cursor, b']')?;
         }
-        self.cursor = cursor;
+        self.cursor.move_to(&cursor);
         offsets.push(offset(child.len()));
         Ok(())
     }
@@ -138,7 +141,7 @@ impl<'t> Parser<'t> {
             }
             more = self.another(&mut cursor, b'}')?;
         }
-        self.cursor = cursor;
+        self.cursor.move_to(&cursor);
         offsets.push(offset(children[0].len()));
         Ok(())
     }
@@ -150,9 +153,9 @@ impl<'t> Parser<'t> {
         cursor: &mut Cursor<'t>,
         call: impl FnOnce(&mut Self) -> T,
     ) -> T {
-        self.cursor = *cursor;
+        self.cursor.move_to(cursor);
         let result = call(self);
-        *cursor = self.cursor;
+        cursor.move_to(&self.cursor);
         result
     }
 
@@ -169,7 +172,7 @@ impl<'t> Parser<'t> {
             cursor.advance(1);
             return Ok(false);
         }
-        self.cursor = *cursor;
+        self.cursor.move_to(cursor);
         Err(self.expected_close(close))
     }
 
@@ -246,7 +249,7 @@ impl<'t> Parser<'t> {
         }
         let key = Key::before(&mut cursor, start + 1);
         cursor.advance(1);
-        self.cursor = cursor;
+        self.cursor.move_to(&cursor);
         Ok(Some(key))
     }
 
@@ -276,7 +279,7 @@ impl<'t> Parser<'t> {
         match cursor.need_text() {
             Ok(()) => Ok(()),
             Err(Ended) => {
-                self.cursor = *cursor;
+                self.cursor.move_to(cursor);
                 Err(self.syntax(""))
             }
         }
@@ -361,7 +364,7 @@ impl<'t> Parser<'t> {
     fn another_here(&mut self, close: u8) -> Result<bool, Stop> {
         let mut cursor = self.cursor;
         let more = self.another(&mut cursor, close);
-        self.cursor = cursor;
+        self.cursor.move_to(&cursor);
         more
     }
 

@@ -43,12 +43,12 @@ impl<'t> Parser<'t> {
             match cursor.byte() {
                 b'"' => {
                     cursor.advance(1);
-                    self.cursor = cursor;
+                    self.cursor.move_to(&cursor);
                     return Ok(());
                 }
                 b'\\' => self.out_of_line(&mut cursor, |parser| parser.escape(data))?,
                 0..0x20 => {
-                    self.cursor = cursor;
+                    self.cursor.move_to(&cursor);
                     return Err(self.control_character());
                 }
                 _ => {
@@ -90,7 +90,7 @@ impl<'t> Parser<'t> {
             _ => {
                 let mut cursor = self.cursor;
                 let read = self.string(&mut cursor, data);
-                self.cursor = cursor;
+                self.cursor.move_to(&cursor);
                 read
             }
         }

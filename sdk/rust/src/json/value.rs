@@ -28,24 +28,48 @@ impl<'t> Parser<'t> {
         first: u8,
     ) -> Result<(), Stop> {
         match kind {
-            Kind::Long | Kind::Integer => {
-                if let Some(value) = number::short_long(cursor) {
-                    match &mut column.buffers {
-                        Buffers::Long(values) => values.push(i64::from(value)),
-                        Buffers::Integer(values) => values.push(value as i32),
-                        _ => unreachable!("a column of another type than its plan"),
-                    }
+            // An arm for each, so that one comparison tells the column: a choice among several
+            // would be a jump table in WebAssembly.
+            Kind::Long => {
+                let mut ahead = *cursor;
+                if let Some(value) = number::short_long(&mut ahead)
+                    && let Buffers::Long(values) = &mut column.buffers
+                {
+                    *cursor = ahead;
+                    values.push(i64::from(value));
                     return Ok(());
                 }
                 return self.out_of_line(cursor, |parser| parser.long(kind, column));
             }
-            Kind::Float | Kind::Double => {
-                if let Some(value) = number::short_decimal(cursor) {
-                    match &mut column.buffers {
-                        Buffers::Double(values) => values.push(value.as_double()),
-                        Buffers::Float(values) => values.push(value.as_float()),
-                        _ => unreachable!("a column of another type than its plan"),
-                    }
+            Kind::Integer => {
+                let mut ahead = *cursor;
+                if let Some(value) = number::short_long(&mut ahead)
+                    && let Buffers::Integer(values) = &mut column.buffers
+                {
+                    *cursor = ahead;
+                    values.push(value as i32);
+                    return Ok(());
+                }
+                return self.out_of_line(cursor, |parser| parser.long(kind, column));
+            }
+            Kind::Float => {
+                let mut ahead = *cursor;
+                if let Some(value) = number::short_decimal(&mut ahead)
+                    && let Buffers::Float(values) = &mut column.buffers
+                {
+                    *cursor = ahead;
+                    values.push(value.as_float());
+                    return Ok(());
+                }
+                return self.out_of_line(cursor, |parser| parser.double(kind, column));
+            }
+            Kind::Double => {
+                let mut ahead = *cursor;
+                if let Some(value) = number::short_decimal(&mut ahead)
+                    && let Buffers::Double(values) = &mut column.buffers
+                {
+                    *cursor = ahead;
+                    values.push(value.as_double());
                     return Ok(());
                 }
                 return self.out_of_line(cursor, |parser| parser.double(kind, column));
@@ -121,7 +145,7 @@ impl<'t> Parser<'t> {
         if !pushed {
             return self.other_value(kind, column);
         }
-        self.cursor = behind;
+        self.cursor.move_to(&behind);
         Ok(())
     }
 
