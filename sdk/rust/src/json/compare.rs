@@ -1,5 +1,5 @@
-//! Compares 32 bytes at once, without a loop: in WebAssembly each turn of a loop pays for a check of
-//! the epoch deadline.
+//! Compares 32 bytes at once, without a loop: in WebAssembly each turn of a loop pays for a check
+//! of the epoch deadline.
 
 /// Are the 32 bytes at `at`, under `mask`, equal to `head`?
 ///

@@ -97,7 +97,7 @@ pub(super) fn short_long(cursor: &mut Cursor<'_>) -> Option<u32> {
     let (value, count) = leading_digits(word);
     let padded_zero = word as u8 == b'0' && count > 1;
     // Of 8 digits the first counts as the end, and is none of these.
-    let end = (word >> (count * 8 & 63)) as u8;
+    let end = (word >> ((count * 8) & 63)) as u8;
     if count.wrapping_sub(1) >= 7 || padded_zero || matches!(end, b'.' | b'e' | b'E') {
         return None;
     }
@@ -128,7 +128,7 @@ pub(super) struct ShortDecimal {
     decimals: usize,
 }
 
-/// 10^0 to 10^7, of which `ShortDecimal` needs those to 10^5: a power of two of them.
+/// 10^0 to 10^7: more than a `ShortDecimal` needs, so that a mask keeps the index within.
 const FLOAT_POWERS: [f32; 8] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
 
 /// A number with a point, no sign, no exponent and at most 7 characters: prices are. It and what
@@ -266,5 +266,68 @@ impl NumberText<'_> {
     pub(super) fn as_float(&self) -> f32 {
         let value: f32 = self.text.parse().unwrap_or(f32::NAN);
         if self.whole { value + 0.0 } else { value }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::cursor::{Cursor, READ_AHEAD_BYTES};
+    use super::*;
+
+    /// What `read` makes of a text, and where it leaves the cursor.
+    fn read<T>(text: &str, read: impl Fn(&mut Cursor<'_>) -> Option<T>) -> Option<(T, usize)> {
+        let mut buffer = text.as_bytes().to_vec();
+        buffer.resize(text.len() + READ_AHEAD_BYTES, b'7');
+        let mut cursor = Cursor::new(&buffer, text.len());
+        let value = read(&mut cursor)?;
+        Some((value, cursor.position()))
+    }
+
+    #[test]
+    fn short_decimals_are_what_the_standard_library_reads() {
+        for whole in (0..10).chain([99, 100, 999, 1_000, 1_999, 16_384, 99_999]) {
+            for decimals in 1..=5 {
+                for fraction in [0, 1, 5, 9, 49, 50, 98, 99, 12_345, 99_999] {
+                    let digits =
+                        format!("{:01$}", fraction % 10_usize.pow(decimals), decimals as usize);
+                    let number = format!("{whole}.{digits}");
+                    let text = format!("{number},");
+                    let short = read(&text, short_decimal);
+                    let Some((short, end)) = short else {
+                        assert!(number.len() > 7, "{number}");
+                        continue;
+                    };
+                    assert_eq!(end, number.len());
+                    assert_eq!(short.as_double(), number.parse::<f64>().unwrap(), "{number}");
+                    assert_eq!(short.as_float(), number.parse::<f32>().unwrap(), "{number}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_short_decimal_is_left_to_others() {
+        let texts = [
+            "1,", "1.,", ".5,", "-1.5,", "01.5,", "1.5e3,", "1.5E3,", "1.5.", "123456.7", "a",
+            "1,5",
+        ];
+        for text in texts {
+            let short = read(text, short_decimal).map(|(_, end)| end);
+            // Two points end the number at the second: whoever asked sees that next.
+            assert_eq!(short, (text == "1.5.").then_some(3), "{text}");
+        }
+    }
+
+    #[test]
+    fn short_longs_have_up_to_seven_digits_and_no_sign() {
+        for (text, value) in
+            [("0,", 0), ("7}", 7), ("1000000,", 1_000_000), ("9999999 ", 9_999_999)]
+        {
+            assert_eq!(read(text, short_long), Some((value, text.len() - 1)), "{text}");
+        }
+        for text in ["-1,", "00,", "01,", "12345678,", "1.0,", "1e3,", "1E3,", "\"1\"", "null"] {
+            assert_eq!(read(text, short_long), None, "{text}");
+        }
     }
 }
