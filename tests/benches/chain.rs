@@ -22,6 +22,7 @@ mod typed;
 mod wasm;
 
 use anyhow::{Result, ensure};
+use gristmill_cli::shipped::SHIPPED;
 use measure::{Figures, setting};
 use orders::{Case, Input};
 
@@ -30,6 +31,11 @@ fn main() -> Result<()> {
     println!(
         "{count} orders, {rounds} rounds; ratios are against `typed serde` of the same rounds\n"
     );
+    let sizes: Vec<String> = SHIPPED
+        .iter()
+        .map(|(stage, module)| format!("{stage} {} KB", module.len().div_ceil(1000)))
+        .collect();
+    println!("stages: {}\n", sizes.join(", "));
     println!("{:<26}{:<20}{:>12}{:>12}{:>8}", "orders", "way", "orders/s", "µs/order", "ratio");
     for case in Case::ALL {
         bench(&Input::new(case, count), rounds)?;
@@ -61,13 +67,14 @@ fn bench(input: &Input, rounds: usize) -> Result<()> {
     ] {
         measure::line(input.case.name(), way, input.len(), times.median(), yardstick);
     }
-    let [guests, boundary, engine] = chain.shares(rounds);
-    let share = boundary / (guests + boundary + engine) * 100.0;
+    let micros = wasm_times.median() * 1e6 / input.len() as f64;
+    let [guests, boundary, engine] = chain.shares().map(|share| share * micros);
+    let share = boundary / micros * 100.0;
     let of_native = native_times.median() / wasm_times.median();
     println!(
-        "{:<26}modules {guests:.2} + boundary {boundary:.2} ({share:.0} %) + engine {engine:.2} µs; WASM at {of_native:.2} of \
-         native columns\n",
-        ""
+        "{:<26}modules {guests:.2} + boundary {boundary:.2} ({share:.0} %) + engine {engine:.2} µs\n\
+         {:<26}WASM / native columns: {of_native:.2}\n",
+        "", ""
     );
     Ok(())
 }

@@ -25,6 +25,7 @@ mod string;
 mod time;
 mod value;
 mod walk;
+mod written;
 
 pub use java_number::{push_double, push_float};
 pub use mistake::Mistake;

@@ -113,14 +113,11 @@ impl Chain {
         Ok(self.rows.load(Ordering::Relaxed))
     }
 
-    /// Where the time of all runs so far went, in µs per order: inside the modules, between engine and modules, in the
-    /// engine.
-    pub fn shares(&self, runs: usize) -> [f64; 3] {
+    /// Which shares of the wall time of all runs so far went into the modules, between engine and modules, into the engine.
+    pub fn shares(&self) -> [f64; 3] {
         let times = self.lane.times();
-        let per_order =
-            |time: Duration| time.as_secs_f64() * 1e6 / (runs as f64 * self.records as f64);
         let engine = self.spent.saturating_sub(times.guests + times.boundary);
-        [times.guests, times.boundary, engine].map(per_order)
+        [times.guests, times.boundary, engine].map(|time| time.div_duration_f64(self.spent))
     }
 }
 

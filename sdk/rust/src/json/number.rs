@@ -45,12 +45,17 @@ fn leading_digits(bytes: u64) -> (u64, usize) {
     if count == 0 {
         return (0, 0);
     }
-    let padded = digits << ((8 - count) * 8);
-    let pairs = padded.wrapping_mul(10).wrapping_add(padded >> 8);
+    (value_of_eight(digits << ((8 - count) * 8)), count)
+}
+
+/// The value of eight digits (0 to 9, not their letters), the first in the lowest byte.
+#[inline(always)]
+fn value_of_eight(digits: u64) -> u64 {
     const MASK: u64 = 0x0000_00ff_0000_00ff;
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let high = (pairs & MASK).wrapping_mul(0x000f_4240_0000_0064);
     let low = ((pairs >> 16) & MASK).wrapping_mul(0x0000_2710_0000_0001);
-    (high.wrapping_add(low) >> 32, count)
+    high.wrapping_add(low) >> 32
 }
 
 /// Steps over a run of digits. The value is right up to 18 digits.
@@ -58,17 +63,22 @@ fn leading_digits(bytes: u64) -> (u64, usize) {
 fn digits(cursor: &mut Cursor<'_>) -> (u64, usize) {
     let (value, count) = leading_digits(cursor.eight());
     cursor.advance(count);
-    if count < 8 { (value, count) } else { long_run(cursor, value) }
+    if count < 8 {
+        return (value, count);
+    }
+    let (value, more_count) = long_run(*cursor, value);
+    // A longer run is left to `text`: whoever asked gives up, wherever the cursor is.
+    cursor.advance(more_count.min(LONG_DIGITS - 8));
+    (value, 8 + more_count)
 }
 
-/// The digits behind the first eight.
+/// The digits behind the first eight: the value of all, and how many they are.
 #[inline(never)]
-fn long_run(cursor: &mut Cursor<'_>, value: u64) -> (u64, usize) {
-    let (more, more_count) = leading_digits(cursor.eight());
-    cursor.advance(more_count);
-    let mut value = value * INTEGER_POWERS[more_count] + more;
-    let mut count = 8 + more_count;
-    if count < 16 {
+fn long_run(mut cursor: Cursor<'_>, value: u64) -> (u64, usize) {
+    let (more, mut count) = leading_digits(cursor.eight());
+    cursor.advance(count);
+    let mut value = value * INTEGER_POWERS[count] + more;
+    if count < 8 {
         return (value, count);
     }
     while cursor.need_text().is_ok() && cursor.byte().is_ascii_digit() {
@@ -79,9 +89,24 @@ fn long_run(cursor: &mut Cursor<'_>, value: u64) -> (u64, usize) {
     (value, count)
 }
 
+/// A whole number without a sign, of at most 7 digits: nearly all are. It and what ends it lie in
+/// one word. None and no step: anything else.
+#[inline(always)]
+pub(super) fn short_long(cursor: &mut Cursor<'_>) -> Option<u32> {
+    let word = cursor.eight();
+    let (value, count) = leading_digits(word);
+    let padded_zero = word as u8 == b'0' && count > 1;
+    // Of 8 digits the first counts as the end, and is none of these.
+    let end = (word >> ((count * 8) & 63)) as u8;
+    if count.wrapping_sub(1) >= 7 || padded_zero || matches!(end, b'.' | b'e' | b'E') {
+        return None;
+    }
+    cursor.advance(count);
+    Some(value as u32)
+}
+
 /// A whole number of at most 18 digits. None: anything else; the cursor is then anywhere within the
 /// next bytes.
-#[inline(always)]
 pub(super) fn long(cursor: &mut Cursor<'_>) -> Option<i64> {
     let negative = cursor.byte() == b'-';
     cursor.advance(usize::from(negative));
@@ -94,9 +119,61 @@ pub(super) fn long(cursor: &mut Cursor<'_>) -> Option<i64> {
     Some(if negative { -(value as i64) } else { value as i64 })
 }
 
+/// A number with a point, of few digits: `mantissa` / 10^`decimals`, both so small that a float
+/// holds them exactly.
+pub(super) struct ShortDecimal {
+    /// Below 10^6.
+    mantissa: u32,
+    /// At most 5.
+    decimals: usize,
+}
+
+/// 10^0 to 10^7: more than a `ShortDecimal` needs, so that a mask keeps the index within.
+const FLOAT_POWERS: [f32; 8] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+
+/// A number with a point, no sign, no exponent and at most 7 characters: prices are. It and what
+/// ends it lie in one word. None and no step: anything else.
+#[inline(always)]
+pub(super) fn short_decimal(cursor: &mut Cursor<'_>) -> Option<ShortDecimal> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    const LOWS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let digits = cursor.eight() ^ ZEROS;
+    // The high bit of every byte that is no digit; without carries, since 0x7f + 0x76 is below 256.
+    let others = (digits | (digits & LOWS).wrapping_add(0x7676_7676_7676_7676)) & !LOWS;
+    let behind_point = others & others.wrapping_sub(1);
+    // In bits: where the point is, if it is one, and where the number ends.
+    let (point, end) = (others.trailing_zeros() & !7, behind_point.trailing_zeros() & !7);
+    if behind_point == 0 || point == 0 || end - point <= 8 {
+        return None;
+    }
+    let other_at = |place: u32| (digits >> place) as u8 ^ b'0';
+    let padded_zero = digits as u8 == 0 && point > 8;
+    if other_at(point) != b'.' || matches!(other_at(end), b'e' | b'E') || padded_zero {
+        return None;
+    }
+    // The digits without the point, pushed up against the end of the word.
+    let whole = digits & ((1 << point) - 1);
+    let fraction = digits >> (point + 8) << point;
+    let joined = (whole | fraction) << (72 - end);
+    cursor.advance(end as usize / 8);
+    let decimals = ((end - point) / 8 - 1) as usize;
+    Some(ShortDecimal { mantissa: value_of_eight(joined) as u32, decimals })
+}
+
+impl ShortDecimal {
+    #[inline(always)]
+    pub(super) fn as_double(&self) -> f64 {
+        f64::from(self.mantissa) / POWERS[self.decimals]
+    }
+
+    #[inline(always)]
+    pub(super) fn as_float(&self) -> f32 {
+        self.mantissa as i32 as f32 / FLOAT_POWERS[self.decimals & 7]
+    }
+}
+
 /// A number of at most 15 digits without an exponent: its mantissa and the division by a power of
 /// ten are exact but for one rounding. None: anything else.
-#[inline(always)]
 pub(super) fn short_double(cursor: &mut Cursor<'_>) -> Option<f64> {
     let negative = cursor.byte() == b'-';
     cursor.advance(usize::from(negative));
@@ -121,13 +198,13 @@ pub(super) fn short_double(cursor: &mut Cursor<'_>) -> Option<f64> {
     if matches!(cursor.byte(), b'e' | b'E') {
         return None;
     }
-    let value = mantissa as f64 / POWERS[decimals];
+    // From a signed number, since processors have an instruction for that.
+    let value = mantissa as i64 as f64 / POWERS[decimals];
     Some(if negative { -value } else { value })
 }
 
 /// The nearest float to a decimal number of which `value` is the nearest double, unless the double
 /// lies exactly between two floats (or among the smallest): then only the text can tell.
-#[inline(always)]
 pub(super) fn float_of(value: f64) -> Option<f32> {
     const DROPPED_BITS: u64 = (1 << 29) - 1;
     let between = value.to_bits() & DROPPED_BITS == 1 << 28;
@@ -189,5 +266,68 @@ impl NumberText<'_> {
     pub(super) fn as_float(&self) -> f32 {
         let value: f32 = self.text.parse().unwrap_or(f32::NAN);
         if self.whole { value + 0.0 } else { value }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::cursor::{Cursor, READ_AHEAD_BYTES};
+    use super::*;
+
+    /// What `read` makes of a text, and where it leaves the cursor.
+    fn read<T>(text: &str, read: impl Fn(&mut Cursor<'_>) -> Option<T>) -> Option<(T, usize)> {
+        let mut buffer = text.as_bytes().to_vec();
+        buffer.resize(text.len() + READ_AHEAD_BYTES, b'7');
+        let mut cursor = Cursor::new(&buffer, text.len());
+        let value = read(&mut cursor)?;
+        Some((value, cursor.position()))
+    }
+
+    #[test]
+    fn short_decimals_are_what_the_standard_library_reads() {
+        for whole in (0..10).chain([99, 100, 999, 1_000, 1_999, 16_384, 99_999]) {
+            for decimals in 1..=5 {
+                for fraction in [0, 1, 5, 9, 49, 50, 98, 99, 12_345, 99_999] {
+                    let digits =
+                        format!("{:01$}", fraction % 10_usize.pow(decimals), decimals as usize);
+                    let number = format!("{whole}.{digits}");
+                    let text = format!("{number},");
+                    let short = read(&text, short_decimal);
+                    let Some((short, end)) = short else {
+                        assert!(number.len() > 7, "{number}");
+                        continue;
+                    };
+                    assert_eq!(end, number.len());
+                    assert_eq!(short.as_double(), number.parse::<f64>().unwrap(), "{number}");
+                    assert_eq!(short.as_float(), number.parse::<f32>().unwrap(), "{number}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_short_decimal_is_left_to_others() {
+        let texts = [
+            "1,", "1.,", ".5,", "-1.5,", "01.5,", "1.5e3,", "1.5E3,", "1.5.", "123456.7", "a",
+            "1,5",
+        ];
+        for text in texts {
+            let short = read(text, short_decimal).map(|(_, end)| end);
+            // Two points end the number at the second: whoever asked sees that next.
+            assert_eq!(short, (text == "1.5.").then_some(3), "{text}");
+        }
+    }
+
+    #[test]
+    fn short_longs_have_up_to_seven_digits_and_no_sign() {
+        for (text, value) in
+            [("0,", 0), ("7}", 7), ("1000000,", 1_000_000), ("9999999 ", 9_999_999)]
+        {
+            assert_eq!(read(text, short_long), Some((value, text.len() - 1)), "{text}");
+        }
+        for text in ["-1,", "00,", "01,", "12345678,", "1.0,", "1e3,", "1E3,", "\"1\"", "null"] {
+            assert_eq!(read(text, short_long), None, "{text}");
+        }
     }
 }

@@ -6,6 +6,19 @@ use super::mistake::{Mistake, Step, Stop};
 use super::plan::{Kind, Object};
 use crate::column::{Column, offset};
 
+/// A count of members that came out of order. Beyond what a struct may have, and any text can hold
+/// that many members without an overflow.
+const DISORDERED: usize = 1 << 30;
+
+/// Where the parser is among the members of an object.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The member that should come next.
+    expected: usize,
+    /// The one that came last. None: none came so far.
+    previous: Option<usize>,
+}
+
 /// The state of one text.
 pub(super) struct Parser<'t> {
     pub(super) cursor: Cursor<'t>,
@@ -29,39 +42,56 @@ impl<'t> Parser<'t> {
 
     /// Reads the object that begins here into row `row` of `columns`: a value or a null in each.
     /// After an error the columns hold half a row.
+    #[expect(
+        clippy::ptr_arg,
+        reason = "a slice is two arguments, and the fifth is passed in memory"
+    )]
     pub(super) fn object(
         &mut self,
         plan: &mut Object,
-        columns: &mut [Column],
+        columns: &mut Vec<Column>,
         row: usize,
     ) -> Result<(), Stop> {
-        // 0: before the first member; i + 1: after member i.
-        let mut state = 0;
+        let mut cursor = self.cursor;
+        let mut place = Place { expected: usize::from(plan.first), previous: None };
+        // Members so far. If one came out of the schema's order: more than there can be.
         let mut count = 0;
-        // All members so far came in the order of the schema: none twice, none left out.
-        let mut in_order = true;
-        let mut more = self.first(b'}')?;
+        let mut more = first(&mut cursor, b'}');
         while more {
-            self.need_text()?;
-            match self.key(plan, state)? {
+            match self.key(&mut cursor, plan, place)? {
+                None => self.out_of_line(&mut cursor, |parser| parser.skip_value())?,
                 Some(index) => {
-                    state = index + 1;
-                    in_order &= index == count;
-                    count += 1;
-                    let (member, column) = (&mut plan.members[index], &mut columns[index]);
-                    if !in_order && column.len() > row {
-                        column.truncate(row);
-                    }
-                    let byte = self.cursor.token();
-                    if let Err(stop) = self.value(&mut member.kind, column, byte) {
-                        self.member_failed(stop, &member.name, column, row)?;
+                    let mut index = index;
+                    // From here to the key that was not expected, or to the end.
+                    loop {
+                        let (member, column) = (&mut plan.members[index], &mut columns[index]);
+                        if index != count {
+                            count = DISORDERED;
+                            if column.len() > row {
+                                column.truncate(row);
+                            }
+                        }
+                        count += 1;
+                        let byte = cursor.token();
+                        if let Err(stop) = self.value(&mut cursor, &mut member.kind, column, byte) {
+                            self.member_failed(stop, &member.name, column, row)?;
+                        }
+                        self.need_text(&cursor)?;
+                        let expected = usize::from(member.next);
+                        place = Place { expected, previous: Some(index) };
+                        match plan.members.get(expected) {
+                            Some(next) if next.written.eat_with_comma(&mut cursor) => {
+                                index = expected;
+                            }
+                            _ => break,
+                        }
                     }
                 }
-                None => self.skip_value()?,
             }
-            more = self.another(b'}')?;
+            more = self.another(&mut cursor, b'}')?;
         }
-        if !in_order || count < columns.len() {
+        self.cursor.move_to(&cursor);
+        if count != columns.len() {
             columns.iter_mut().filter(|column| column.len() == row).for_each(Column::push_null);
         }
         Ok(())
@@ -75,15 +105,17 @@ impl<'t> Parser<'t> {
         child: &mut Column,
     ) -> Result<(), Stop> {
         let start = child.len();
-        let mut more = self.first(b']')?;
+        let mut cursor = self.cursor;
+        let mut more = first(&mut cursor, b']');
         while more {
-            self.need_text()?;
-            let byte = self.cursor.token();
-            if let Err(stop) = self.value(element, child, byte) {
+            self.need_text(&cursor)?;
+            let byte = cursor.token();
+            if let Err(stop) = self.value(&mut cursor, element, child, byte) {
                 return Err(self.element_failed(stop, start, child));
             }
-            more = self.another(b']')?;
+            more = self.another(&mut cursor, b']')?;
         }
+        self.cursor.move_to(&cursor);
         offsets.push(offset(child.len()));
         Ok(())
     }
@@ -96,63 +128,78 @@ impl<'t> Parser<'t> {
         children: &mut [Column],
     ) -> Result<(), Stop> {
         let start = children[0].len();
-        let mut more = self.first(b'}')?;
+        let mut cursor = self.cursor;
+        let mut more = first(&mut cursor, b'}');
         while more {
-            self.need_text()?;
-            self.map_key(&mut children[0])?;
-            let byte = self.cursor.token();
+            self.need_text(&cursor)?;
+            self.out_of_line(&mut cursor, |parser| parser.map_key(&mut children[0]))?;
+            let byte = cursor.token();
             let row = children[1].len();
-            if let Err(stop) = self.value(kind, &mut children[1], byte) {
+            if let Err(stop) = self.value(&mut cursor, kind, &mut children[1], byte) {
                 children[1].truncate(row);
                 return Err(self.map_failed(stop, start, children));
             }
-            more = self.another(b'}')?;
+            more = self.another(&mut cursor, b'}')?;
         }
+        self.cursor.move_to(&cursor);
         offsets.push(offset(children[0].len()));
         Ok(())
     }
 
-    /// Steps into a container. Is there anything in it? If not, steps out again.
+    /// Calls what is not inlined: it moves the parser's own cursor, of which `cursor` is a copy.
     #[inline(always)]
-    fn first(&mut self, close: u8) -> Result<bool, Stop> {
-        self.cursor.advance(1);
-        let more = self.cursor.token() != close;
-        self.cursor.advance(usize::from(!more));
-        Ok(more)
+    pub(super) fn out_of_line<T>(
+        &mut self,
+        cursor: &mut Cursor<'t>,
+        call: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        self.cursor.move_to(cursor);
+        let result = call(self);
+        cursor.move_to(&self.cursor);
+        result
     }
 
     /// Behind a member or element: does another follow? If not, steps out.
     #[inline(always)]
-    fn another(&mut self, close: u8) -> Result<bool, Stop> {
-        let byte = self.cursor.token();
+    fn another(&mut self, cursor: &mut Cursor<'t>, close: u8) -> Result<bool, Stop> {
+        let byte = cursor.token();
         if byte == b',' {
-            self.cursor.advance(1);
-            self.cursor.token();
+            cursor.advance(1);
+            cursor.token();
             return Ok(true);
         }
         if byte == close {
-            self.cursor.advance(1);
+            cursor.advance(1);
             return Ok(false);
         }
+        self.cursor.move_to(cursor);
         Err(self.expected_close(close))
     }
 
     /// Steps over a key and its colon. None: the schema does not have it.
     #[inline(always)]
-    fn key(&mut self, plan: &mut Object, state: usize) -> Result<Option<usize>, Stop> {
-        let expected = usize::from(plan.follows[state]);
-        if let Some(member) = plan.members.get(expected)
-            && !member.written.is_empty()
-            && self.cursor.eat(&member.written)
+    fn key(
+        &mut self,
+        cursor: &mut Cursor<'t>,
+        plan: &mut Object,
+        place: Place,
+    ) -> Result<Option<usize>, Stop> {
+        self.need_text(cursor)?;
+        if let Some(member) = plan.members.get(place.expected)
+            && member.written.eat(cursor)
         {
-            return Ok(Some(expected));
+            return Ok(Some(place.expected));
         }
-        self.other_key(plan, state)
+        self.out_of_line(cursor, |parser| parser.other_key(plan, place.previous))
     }
 
     /// A key that was not expected here. The next record's is.
     #[inline(never)]
-    fn other_key(&mut self, plan: &mut Object, state: usize) -> Result<Option<usize>, Stop> {
+    fn other_key(
+        &mut self,
+        plan: &mut Object,
+        previous: Option<usize>,
+    ) -> Result<Option<usize>, Stop> {
         let index = {
             let name = |index: usize| plan.members[index].name.as_bytes();
             match self.plain_key()? {
@@ -167,7 +214,7 @@ impl<'t> Parser<'t> {
         };
         self.colon()?;
         if let Some(index) = index {
-            plan.follows[state] = index as u16;
+            plan.learn(previous, index);
         }
         Ok(index)
     }
@@ -187,20 +234,22 @@ impl<'t> Parser<'t> {
         }
         let start = self.cursor.position();
         self.cursor.advance(1);
+        let mut cursor = self.cursor;
         loop {
-            self.need_text()?;
-            let count = self.plain_bytes();
-            self.cursor.advance(count);
+            self.need_text(&cursor)?;
+            let count = self.plain_bytes(&cursor);
+            cursor.advance(count);
             if count < 16 {
                 break;
             }
         }
-        if self.cursor.byte() != b'"' {
+        if cursor.byte() != b'"' {
             self.cursor.go_to(start);
             return Ok(None);
         }
-        let key = Key::before(&mut self.cursor, start + 1);
-        self.cursor.advance(1);
+        let key = Key::before(&mut cursor, start + 1);
+        cursor.advance(1);
+        self.cursor.move_to(&cursor);
         Ok(Some(key))
     }
 
@@ -224,12 +273,22 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
+    /// There is a byte left at a copy of the parser's cursor.
     #[inline(always)]
-    pub(super) fn need_text(&mut self) -> Result<(), Stop> {
-        match self.cursor.need_text() {
+    pub(super) fn need_text(&mut self, cursor: &Cursor<'t>) -> Result<(), Stop> {
+        match cursor.need_text() {
             Ok(()) => Ok(()),
-            Err(Ended) => Err(self.syntax("")),
+            Err(Ended) => {
+                self.cursor.move_to(cursor);
+                Err(self.syntax(""))
+            }
         }
+    }
+
+    /// There is a byte left.
+    pub(super) fn need_text_here(&mut self) -> Result<(), Stop> {
+        let cursor = self.cursor;
+        self.need_text(&cursor)
     }
 
     /// A member could not be read. If the record goes on, it becomes null.
@@ -260,16 +319,15 @@ impl<'t> Parser<'t> {
         if !self.permissive || stop == Stop::Syntax {
             return stop;
         }
-        loop {
-            match self.another(b']') {
-                Ok(true) => match self.skip_value() {
-                    Ok(()) => {}
-                    Err(stop) => return stop,
-                },
-                Ok(false) => return Stop::Value,
-                Err(stop) => return stop,
-            }
+        self.skip_elements().err().unwrap_or(Stop::Value)
+    }
+
+    /// The rest of an array behind an element.
+    fn skip_elements(&mut self) -> Result<(), Stop> {
+        while self.another_here(b']')? {
+            self.skip_value()?;
         }
+        Ok(())
     }
 
     /// A value could not be read: the map as a whole does not fit.
@@ -287,8 +345,8 @@ impl<'t> Parser<'t> {
 
     /// The rest of an object behind a value.
     fn skip_members(&mut self) -> Result<(), Stop> {
-        while self.another(b'}')? {
-            self.need_text()?;
+        while self.another_here(b'}')? {
+            self.need_text_here()?;
             self.scratch = self.key_text()?;
             self.colon()?;
             self.skip_value()?;
@@ -300,6 +358,14 @@ impl<'t> Parser<'t> {
     #[inline(never)]
     fn expected_close(&mut self, close: u8) -> Stop {
         self.syntax(&format!("expected `,` or `{}`", close as char))
+    }
+
+    /// [`Parser::another`] at the parser's own cursor.
+    fn another_here(&mut self, close: u8) -> Result<bool, Stop> {
+        let mut cursor = self.cursor;
+        let more = self.another(&mut cursor, close);
+        self.cursor.move_to(&cursor);
+        more
     }
 
     /// Notes that the text is not JSON at this place, unless something was noted before.
@@ -322,4 +388,13 @@ impl<'t> Parser<'t> {
             mistake.path.push(step);
         }
     }
+}
+
+/// Steps into a container. Is there anything in it? If not, steps out again.
+#[inline(always)]
+fn first(cursor: &mut Cursor<'_>, close: u8) -> bool {
+    cursor.advance(1);
+    let more = cursor.token() != close;
+    cursor.advance(usize::from(!more));
+    more
 }

@@ -1,7 +1,7 @@
 //! The schema, prepared for the parser.
 
-use super::cursor::KEY_BYTES_MAX;
 use super::keys::KeyTable;
+use super::written::Written;
 use crate::error::Error;
 use crate::schema::{DataType, Field};
 
@@ -30,17 +30,17 @@ pub(super) enum Kind {
 pub(super) struct Object {
     pub(super) members: Vec<Member>,
     pub(super) table: KeyTable,
-    /// The member expected first (at 0) and after member i (at i + 1); `members.len()`: none.
-    /// Begins as the order of the schema and learns from the records.
-    pub(super) follows: Vec<u16>,
+    /// The member expected first; `members.len()`: none.
+    pub(super) first: u16,
 }
 
 pub(super) struct Member {
     pub(super) name: String,
-    /// The key as most producers write it: in quotes and with its colon. Empty if it is too long,
-    /// or would have to be escaped.
-    pub(super) written: Vec<u8>,
+    pub(super) written: Written,
     pub(super) kind: Kind,
+    /// The member expected after this one; as many as there are: none. Begins as the order of the
+    /// schema and learns from the records.
+    pub(super) next: u16,
 }
 
 /// Members of one struct; their numbers are kept in 16 bits.
@@ -55,22 +55,26 @@ impl Object {
         let names: Vec<&[u8]> = fields.iter().map(|field| field.name.as_bytes()).collect();
         let table = KeyTable::new(&names)
             .map_err(|twice| Error::new(format!("`{}` is named twice", fields[twice].name)))?;
-        let members = fields.iter().map(Member::new).collect::<Result<Vec<_>, _>>()?;
-        let follows = (0..=members.len() as u16).collect();
-        Ok(Object { members, table, follows })
+        let members = fields.iter().zip(1..).map(|(field, next)| Member::new(field, next));
+        Ok(Object { members: members.collect::<Result<_, _>>()?, table, first: 0 })
+    }
+
+    /// Member `index` came behind `previous`, or as the first.
+    pub(super) fn learn(&mut self, previous: Option<usize>, index: usize) {
+        let expected = match previous {
+            Some(previous) => &mut self.members[previous].next,
+            None => &mut self.first,
+        };
+        *expected = index as u16;
     }
 }
 
 impl Member {
-    fn new(field: &Field) -> Result<Member, Error> {
+    fn new(field: &Field, next: u16) -> Result<Member, Error> {
         let kind = Kind::new(&field.data_type)
             .map_err(|why| Error::new(format!("`{}`: {why}", field.name)))?;
-        let plain = field.name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-        let mut written = format!("\"{}\":", field.name).into_bytes();
-        if !plain || written.len() > KEY_BYTES_MAX {
-            written.clear();
-        }
-        Ok(Member { name: field.name.clone(), written, kind })
+        let written = Written::new(&field.name);
+        Ok(Member { name: field.name.clone(), written, kind, next })
     }
 }
 

@@ -195,7 +195,7 @@ impl Parser<'_> {
     fn document(
         &mut self,
         plan: &mut Object,
-        columns: &mut [Column],
+        columns: &mut Vec<Column>,
         row: usize,
     ) -> Result<Document, Stop> {
         let first = self.cursor.token();

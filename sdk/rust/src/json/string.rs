@@ -7,25 +7,29 @@ use super::object::Parser;
 /// Java's answer to half of a surrogate pair, when it is written as UTF-8.
 const LONE_SURROGATE: u8 = b'?';
 
-impl Parser<'_> {
+impl<'t> Parser<'t> {
     /// Appends the contents of the string that begins here with `"`.
     #[inline(always)]
-    pub(super) fn string(&mut self, data: &mut Vec<u8>) -> Result<(), Stop> {
-        self.cursor.advance(1);
-        let count = self.plain_bytes();
-        append_sixteen(data, self.cursor.sixteen(), count);
-        self.cursor.advance(count);
-        if count < 16 && self.cursor.byte() == b'"' {
-            self.cursor.advance(1);
+    pub(super) fn string(
+        &mut self,
+        cursor: &mut Cursor<'t>,
+        data: &mut Vec<u8>,
+    ) -> Result<(), Stop> {
+        cursor.advance(1);
+        let count = self.plain_bytes(cursor);
+        append_sixteen(data, cursor, count);
+        cursor.advance(count);
+        if count < 16 && cursor.byte() == b'"' {
+            cursor.advance(1);
             return Ok(());
         }
-        self.string_rest(data)
+        self.out_of_line(cursor, |parser| parser.string_rest(data))
     }
 
     /// How many plain bytes of a string come next, of at most 16.
     #[inline(always)]
-    pub(super) fn plain_bytes(&mut self) -> usize {
-        let plain = self.cursor.plain_bytes();
+    pub(super) fn plain_bytes(&mut self, cursor: &Cursor<'t>) -> usize {
+        let plain = cursor.plain_bytes();
         self.not_ascii |= plain.not_ascii;
         plain.count
     }
@@ -33,19 +37,24 @@ impl Parser<'_> {
     /// The rest of a string, of any length and with any escapes.
     #[inline(never)]
     fn string_rest(&mut self, data: &mut Vec<u8>) -> Result<(), Stop> {
+        let mut cursor = self.cursor;
         loop {
-            self.need_text()?;
-            match self.cursor.byte() {
+            self.need_text(&cursor)?;
+            match cursor.byte() {
                 b'"' => {
-                    self.cursor.advance(1);
+                    cursor.advance(1);
+                    self.cursor.move_to(&cursor);
                     return Ok(());
                 }
-                b'\\' => self.escape(data)?,
-                0..0x20 => return Err(self.control_character()),
+                b'\\' => self.out_of_line(&mut cursor, |parser| parser.escape(data))?,
+                0..0x20 => {
+                    self.cursor.move_to(&cursor);
+                    return Err(self.control_character());
+                }
                 _ => {
-                    let count = self.plain_bytes();
-                    append_sixteen(data, self.cursor.sixteen(), count);
-                    self.cursor.advance(count);
+                    let count = self.plain_bytes(&cursor);
+                    append_sixteen(data, &cursor, count);
+                    cursor.advance(count);
                 }
             }
         }
@@ -57,7 +66,7 @@ impl Parser<'_> {
     pub(super) fn single_quoted(&mut self, data: &mut Vec<u8>) -> Result<(), Stop> {
         self.cursor.advance(1);
         loop {
-            self.need_text()?;
+            self.need_text_here()?;
             match self.cursor.byte() {
                 b'\'' => {
                     self.cursor.advance(1);
@@ -78,7 +87,12 @@ impl Parser<'_> {
     pub(super) fn any_string(&mut self, data: &mut Vec<u8>) -> Result<(), Stop> {
         match self.cursor.byte() {
             b'\'' => self.single_quoted(data),
-            _ => self.string(data),
+            _ => {
+                let mut cursor = self.cursor;
+                let read = self.string(&mut cursor, data);
+                self.cursor.move_to(&cursor);
+                read
+            }
         }
     }
 
@@ -151,12 +165,14 @@ fn four_hex_digits(cursor: &Cursor<'_>) -> Option<u32> {
     bytes[..4].iter().try_fold(0, |unit, &byte| Some(unit << 4 | (byte as char).to_digit(16)?))
 }
 
-/// Appends the first `count` of 16 bytes; stores all of them, which costs less than to ask how
-/// many.
+/// Appends the first `count` of the next 16 bytes; stores all of them, which costs less than to ask
+/// how many.
 #[inline(always)]
-fn append_sixteen(data: &mut Vec<u8>, bytes: [u8; 16], count: usize) {
+fn append_sixteen(data: &mut Vec<u8>, cursor: &Cursor<'_>, count: usize) {
     debug_assert!(count <= 16);
     data.reserve(16);
+    // Not before: it would have to survive the call that grows the memory.
+    let bytes = cursor.sixteen();
     let length = data.len();
     // SAFETY: 16 bytes beyond `length` are reserved and now written; `count` is at most 16.
     unsafe {

@@ -3,6 +3,7 @@
 //! dates, and so on.
 
 use super::base64;
+use super::cursor::Cursor;
 use super::decimal::parse_decimal;
 use super::java_number;
 use super::mistake::Stop;
@@ -15,90 +16,143 @@ use crate::column::{Buffers, Column, offset};
 /// Microseconds in a second.
 const SECOND_US: i64 = 1_000_000;
 
-impl Parser<'_> {
-    /// Appends the value that begins here with `first`. After an error the column may hold half a
-    /// value.
+impl<'t> Parser<'t> {
+    /// Appends the value that begins at `cursor`, a copy of the parser's, with `first`. After an
+    /// error the column may hold half a value.
     #[inline(always)]
     pub(super) fn value(
         &mut self,
+        cursor: &mut Cursor<'t>,
         kind: &mut Kind,
         column: &mut Column,
         first: u8,
     ) -> Result<(), Stop> {
         match kind {
+            // An arm for each, so that one comparison tells the column: a choice among several
+            // would be a jump table in WebAssembly.
             Kind::Long => {
-                let start = self.cursor.position();
-                if let Some(value) = number::long(&mut self.cursor)
+                let mut ahead = *cursor;
+                if let Some(value) = number::short_long(&mut ahead)
                     && let Buffers::Long(values) = &mut column.buffers
                 {
-                    values.push(value);
+                    *cursor = ahead;
+                    values.push(i64::from(value));
                     return Ok(());
                 }
-                self.cursor.go_to(start);
+                return self.out_of_line(cursor, |parser| parser.long(kind, column));
             }
-            Kind::Float | Kind::Double => {
-                let start = self.cursor.position();
-                if let Some(value) = number::short_double(&mut self.cursor) {
-                    match &mut column.buffers {
-                        Buffers::Double(values) => {
-                            values.push(value);
-                            return Ok(());
-                        }
-                        Buffers::Float(values) => {
-                            if let Some(value) = number::float_of(value) {
-                                values.push(value);
-                                return Ok(());
-                            }
-                        }
-                        _ => {}
-                    }
+            Kind::Integer => {
+                let mut ahead = *cursor;
+                if let Some(value) = number::short_long(&mut ahead)
+                    && let Buffers::Integer(values) = &mut column.buffers
+                {
+                    *cursor = ahead;
+                    values.push(value as i32);
+                    return Ok(());
                 }
-                self.cursor.go_to(start);
+                return self.out_of_line(cursor, |parser| parser.long(kind, column));
+            }
+            Kind::Float => {
+                let mut ahead = *cursor;
+                if let Some(value) = number::short_decimal(&mut ahead)
+                    && let Buffers::Float(values) = &mut column.buffers
+                {
+                    *cursor = ahead;
+                    values.push(value.as_float());
+                    return Ok(());
+                }
+                return self.out_of_line(cursor, |parser| parser.double(kind, column));
+            }
+            Kind::Double => {
+                let mut ahead = *cursor;
+                if let Some(value) = number::short_decimal(&mut ahead)
+                    && let Buffers::Double(values) = &mut column.buffers
+                {
+                    *cursor = ahead;
+                    values.push(value.as_double());
+                    return Ok(());
+                }
+                return self.out_of_line(cursor, |parser| parser.double(kind, column));
             }
             Kind::String if first == b'"' => {
                 if let Buffers::Bytes { offsets, data } = &mut column.buffers {
-                    self.string(data)?;
+                    self.string(cursor, data)?;
                     offsets.push(offset(data.len()));
                     return Ok(());
                 }
             }
             Kind::Array(element) if first == b'[' => {
                 if let Buffers::List { offsets, children } = &mut column.buffers {
-                    return self.array(element, offsets, &mut children[0]);
+                    let child = &mut children[0];
+                    return self
+                        .out_of_line(cursor, |parser| parser.array(element, offsets, child));
                 }
             }
             Kind::Struct(plan) if first == b'{' => {
                 if let Buffers::Struct { length, children } = &mut column.buffers {
-                    self.object(plan, children, *length)?;
+                    self.out_of_line(cursor, |parser| parser.object(plan, children, *length))?;
                     *length += 1;
                     return Ok(());
                 }
             }
             Kind::Map(kind) if first == b'{' => {
                 if let Buffers::List { offsets, children } = &mut column.buffers {
-                    return self.map(kind, offsets, children);
+                    return self.out_of_line(cursor, |parser| parser.map(kind, offsets, children));
                 }
-            }
-            Kind::Integer => {
-                let start = self.cursor.position();
-                if let Some(value) = number::long(&mut self.cursor)
-                    && let Ok(value) = i32::try_from(value)
-                    && let Buffers::Integer(values) = &mut column.buffers
-                {
-                    values.push(value);
-                    return Ok(());
-                }
-                self.cursor.go_to(start);
             }
             _ => {}
         }
-        self.other_value(kind, column)
+        self.out_of_line(cursor, |parser| parser.other_value(kind, column))
+    }
+
+    /// A long or integer that is not short.
+    #[inline(never)]
+    fn long(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
+        let mut cursor = self.cursor;
+        let value = number::long(&mut cursor);
+        let pushed = match &mut column.buffers {
+            Buffers::Long(values) => push_some(values, value),
+            Buffers::Integer(values) => {
+                push_some(values, value.and_then(|value| i32::try_from(value).ok()))
+            }
+            _ => false,
+        };
+        self.or_other_value(pushed, cursor, kind, column)
+    }
+
+    /// A float or double that is not short.
+    #[inline(never)]
+    fn double(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
+        let mut cursor = self.cursor;
+        let value = number::short_double(&mut cursor);
+        let pushed = match &mut column.buffers {
+            Buffers::Double(values) => push_some(values, value),
+            Buffers::Float(values) => push_some(values, value.and_then(number::float_of)),
+            _ => false,
+        };
+        self.or_other_value(pushed, cursor, kind, column)
+    }
+
+    /// Behind a number that was pushed; or what else there is.
+    #[inline(always)]
+    fn or_other_value(
+        &mut self,
+        pushed: bool,
+        behind: Cursor<'t>,
+        kind: &Kind,
+        column: &mut Column,
+    ) -> Result<(), Stop> {
+        if !pushed {
+            return self.other_value(kind, column);
+        }
+        self.cursor.move_to(&behind);
+        Ok(())
     }
 
     /// Any value: what the ways above did not take.
     #[inline(never)]
     fn other_value(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
-        self.need_text()?;
+        self.need_text_here()?;
         let start = self.cursor.position();
         match self.cursor.byte() {
             b'n' => {

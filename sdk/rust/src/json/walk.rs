@@ -103,7 +103,7 @@ impl Parser<'_> {
     ) -> Result<(), Stop> {
         loop {
             self.cursor.token();
-            self.need_text()?;
+            self.need_text_here()?;
             let opened = self.walk_token(sink, nesting, text)?;
             if opened {
                 let close = if nesting.in_object() { b'}' } else { b']' };
@@ -119,7 +119,7 @@ impl Parser<'_> {
                 }
                 let close = if nesting.in_object() { b'}' } else { b']' };
                 let byte = self.cursor.token();
-                self.need_text()?;
+                self.need_text_here()?;
                 self.cursor.advance(1);
                 if byte == close {
                     sink.punctuation(close);
@@ -146,7 +146,7 @@ impl Parser<'_> {
             return Ok(());
         }
         let byte = self.cursor.token();
-        self.need_text()?;
+        self.need_text_here()?;
         if !matches!(byte, b'"' | b'\'') {
             return Err(self.syntax("expected a key in quotes"));
         }
