@@ -43,6 +43,7 @@ mod suggestion;
 
 pub use diagnostic::{Diagnostic, Severity, render_all, render_with_files};
 pub use pipeline::*;
+pub(crate) use quantity::{date_text, hex_bytes, parse_timestamp_us, timestamp_text};
 pub use schema::{json_schema, key_reference};
 
 use report::Report;
