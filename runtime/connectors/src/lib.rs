@@ -2,10 +2,13 @@
 //!
 //! From the outside in: `open` joins a plan with its source, sinks and dead letters; `kafka_source`
 //! and `kafka_sink` are topics of any cluster, the built-in broker among them; `delta_sink` is a
-//! table. `admin` and `delta_table` are for people at a terminal.
+//! table. `admin`, `delta_table`, `stored_records` and `replay` are for people at a terminal.
 
 pub mod admin;
 pub mod delta_table;
+pub mod guarantee;
+pub mod replay;
+pub mod stored_records;
 
 mod open;
 
@@ -28,6 +31,7 @@ mod kafka_producer;
 mod message_queue;
 mod record_columns;
 mod record_json;
+mod replay_progress;
 
 pub use dead_letter_sink::DeadLetterTopic;
 pub use delta_sink::{DeltaSink, DeltaSinkSetup};
@@ -35,6 +39,7 @@ pub use kafka_client::Cluster;
 pub use kafka_sink::{KafkaSink, KafkaSinkSetup};
 pub use kafka_source::{KafkaSource, KafkaSourceSetup, READ_TIME_MAX};
 pub use open::{BuiltIn, open};
+pub use replay_progress::ReplayProgress;
 
 #[cfg(test)]
 mod kafka_tests;

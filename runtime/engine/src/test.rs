@@ -22,8 +22,9 @@ mod meets;
 mod records;
 mod rows;
 
-pub use difference::Difference;
+pub use difference::{Difference, What};
 use rows::Columns;
+pub use rows::bytes as bytes_value;
 
 /// What became of the tests of one pipeline.
 #[derive(Debug, Clone, Serialize)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use gristmill_host::FailureKind;
+use gristmill_host::{FailureKind, LogLevel, LogLine};
 
 use crate::batch::{Batch, gather, source_rows};
 use crate::config::{OnFailure, Upstream};
@@ -80,7 +80,8 @@ impl StageTree {
                 Upstream::Source => source.clone(),
                 Upstream::Stage(from) => stages[from].output.clone(),
             };
-            let passed = self.stage(index, planned, &mut input)?;
+            let place = Place { partition, offsets: &records.offsets };
+            let passed = self.stage(index, planned, &mut input, place)?;
             refuse_failures(planned, partition, records, &passed.failures)?;
             stages.push(passed);
         }
@@ -92,6 +93,7 @@ impl StageTree {
         index: usize,
         planned: &PlannedStage,
         input: &mut Batch,
+        place: Place<'_>,
     ) -> Result<StagePassed> {
         let rows_in = input.row_count();
         if rows_in == 0 {
@@ -103,6 +105,9 @@ impl StageTree {
         let made = self.stages[index].process(&columns, rows_in);
         self.in_stages += began.elapsed();
         let made = made.with_context(|| format!("stage `{}`", planned.name))?;
+        for line in &made.log_lines {
+            place.log(planned, line, input);
+        }
         let failed = made.failures.iter().map(|failure| failure.row);
         let rows = made.rows.as_deref();
         let counts = RowCounts::of(rows_in, made.row_count, rows, failed)
@@ -117,6 +122,34 @@ impl StageTree {
         });
         let failures = failures.collect();
         Ok(StagePassed { counts, failures, output })
+    }
+}
+
+/// Where the records of a batch come from.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    partition: &'a TopicPartition,
+    offsets: &'a [i64],
+}
+
+impl Place<'_> {
+    /// A module's line with stage, partition and, if it speaks of a row, the offset of the row's record.
+    fn log(&self, planned: &PlannedStage, line: &LogLine, input: &Batch) {
+        let (stage, partition, text) = (planned.name.as_str(), self.partition, &line.text);
+        // A module may name a row that is not there.
+        let row = line.row.filter(|row| (*row as usize) < input.row_count());
+        let offset = row.map(|row| self.offsets[input.origin(row) as usize]);
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(target: "gristmill::stage", stage, %partition, offset, "{text}")
+            };
+        }
+        match line.level {
+            LogLevel::Error => log!(error),
+            LogLevel::Warn => log!(warn),
+            LogLevel::Info => log!(info),
+            LogLevel::Debug => log!(debug),
+        }
     }
 }
 

@@ -122,7 +122,7 @@ fn timestamp_us(written: &Datetime) -> Option<i64> {
 }
 
 /// Microseconds since 1970 as TOML writes a time: `2026-11-01T00:00:00Z`, with as many digits of a second as it has.
-pub(crate) fn timestamp_text(time_us: i64, utc: bool) -> String {
+pub fn timestamp_text(time_us: i64, utc: bool) -> String {
     const DAY_US: i64 = 86_400_000_000;
     let (days, of_day) = (time_us.div_euclid(DAY_US), time_us.rem_euclid(DAY_US));
     let (seconds, fraction) = (of_day / 1_000_000, of_day % 1_000_000);

@@ -122,8 +122,8 @@ fn float(value: f64) -> Value {
     serde_json::Number::from_f64(value).map_or_else(|| value.to_string().into(), Value::Number)
 }
 
-/// Text, or `{ hex = "…" }`.
-pub(super) fn bytes(bytes: &[u8]) -> Value {
+/// Text, or `{ hex = "…" }` where the bytes are none.
+pub fn bytes(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(_) => {
