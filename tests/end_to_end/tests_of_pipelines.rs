@@ -2,9 +2,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::guests::picky;
+use crate::guests::{answer, literal, picky};
 use crate::support::{self, Finished, gristmill, succeed};
 
 fn path(path: &Path) -> &str {
@@ -151,6 +151,65 @@ expect_stop = "breaks on the record at numbers-3 offset 77: stage trapped"
     let said = "the pipeline stops: stage `hostile` breaks on the record at numbers-0 offset 1";
     assert!(finished.stdout.contains(said), "{}", finished.stdout);
     assert!(finished.stdout.contains("ok      poison stops it"), "{}", finished.stdout);
+}
+
+/// A stage that logs about row 1 of a batch and filters everything.
+fn noisy() -> Vec<u8> {
+    let answer = answer(&["offset"], json!([]), &[]);
+    let line = "error: row 1: how odd\nrow 9: not there";
+    let text = format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 3)
+  (data (i32.const 1024) "{answer_bytes}")
+  (data (i32.const 0) "\00\00\00\00\00\04\00\00{answer_size}")
+  (data (i32.const 32) "\40\00\00\00{line_size}")
+  (data (i32.const 64) "{line_bytes}")
+  (data (i32.const 160) "GMF1\40\00\20\00\40\00\00\00")
+  (data (i32.const 256) "\00\00\00\00\a0\00\00\00\40\00\00\00")
+  (func (export "describe") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
+  (func (export "process") (param i32 i32) (result i32)
+    (drop (call $write (i32.const 1) (i32.const 32) (i32.const 1) (i32.const 2048)))
+    (i32.const 256)))"#,
+        answer_bytes = literal(answer.as_bytes()),
+        answer_size = literal(&(answer.len() as u32).to_le_bytes()),
+        line_bytes = literal(line.as_bytes()),
+        line_size = literal(&(line.len() as u32).to_le_bytes()),
+    );
+    wat::parse_str(&text).unwrap()
+}
+
+#[test]
+fn a_modules_lines_name_stage_partition_level_and_the_rows_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("noisy.wasm"), noisy()).unwrap();
+    let file = folder.path().join("noisy.toml");
+    let text = r#"
+name = "noisy"
+[source]
+topics = ["orders"]
+[[stage]]
+name = "talks"
+module = "./noisy.wasm"
+[[sink]]
+name = "out"
+topic = "kept"
+value = "value"
+[[test]]
+name = "nothing passes"
+input = [{ offset = 70, partition = 2 }, { offset = 77, partition = 2 }]
+expect = { out = [] }
+"#;
+    std::fs::write(&file, text).unwrap();
+    let finished = succeed(["test", path(&file)]);
+    let line = |part: &str| finished.stderr.lines().find(|line| line.contains(part));
+    let odd = line("how odd").unwrap_or_else(|| panic!("{}", finished.stderr));
+    for part in ["ERROR", "stage=\"talks\"", "partition=orders-2", "offset=77"] {
+        assert!(odd.contains(part), "{part} is not in {odd}");
+    }
+    let lost = line("not there").unwrap_or_else(|| panic!("{}", finished.stderr));
+    assert!(lost.contains("INFO") && !lost.contains("offset="), "{lost}");
 }
 
 #[test]

@@ -175,6 +175,11 @@ impl Ledger {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
+    use gristmill_host::{Host, HostConfig};
+
+    use crate::config::{self, LoadContext};
 
     fn of(rows_in: usize, rows: &[u32], failed: &[u32]) -> Result<RowCounts> {
         RowCounts::of(rows_in, rows.len(), Some(rows), failed.iter().copied())
@@ -192,6 +197,24 @@ mod tests {
         let counts = of(3, &[0, 0, 0, 2], &[]).unwrap();
         let expected = RowCounts { rows_in: 3, rows_out: 4, rows_filtered: 1, rows_failed: 0 };
         assert_eq!(counts, expected);
+    }
+
+    #[test]
+    fn what_leaves_an_end_of_an_edge_arrives_at_the_other() {
+        let text = "name = \"p\"\n[source]\ntopics = [\"t\"]\n\
+                    [[sink]]\nname = \"out\"\ntopic = \"o\"\n[[sink]]\nname = \"also\"\ntopic = \"a\"\n";
+        let context = LoadContext { shipped: &[], environment: &|_| None };
+        let loaded = config::parse(text, Path::new("p.toml"), &context).unwrap();
+        let host = Host::new(HostConfig::default()).unwrap();
+        let plan = Plan::new(&host, loaded.pipeline, &[]).unwrap_or_else(|_| panic!("no plan"));
+        let mut ledger = Ledger::new(&plan);
+        ledger.records = 5;
+        ledger.sinks[0] = SinkRowCounts { written: 3, stored_before: 2 };
+        ledger.sinks[1] = SinkRowCounts { written: 5, stored_before: 0 };
+        ledger.check(&plan).unwrap();
+        ledger.sinks[1].written = 4;
+        let error = ledger.check(&plan).unwrap_err().to_string();
+        assert_eq!(error, "row accounting is off: 5 rows left `source` and 4 arrived at `also`");
     }
 
     #[test]
