@@ -85,8 +85,8 @@ impl Letters {
     }
 
     /// The next letter, or the place of a record that is none; `None` after the last. Blocks.
-    pub fn next(&mut self) -> Result<Option<Result<StoredLetter, (i32, i64)>>> {
-        let Some(record) = self.records.next()? else { return Ok(None) };
+    pub fn read(&mut self) -> Result<Option<Result<StoredLetter, (i32, i64)>>> {
+        let Some(record) = self.records.read()? else { return Ok(None) };
         let (partition, offset) = (record.partition.partition, record.offset);
         let read = DeadLetter::of_letter(record.key, record.value, record.headers);
         Ok(Some(match read {
@@ -191,7 +191,7 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     fn run(&mut self, mut letters: Letters, picks: impl Fn(&StoredLetter) -> bool) -> Result<()> {
-        while let Some(next) = letters.next()? {
+        while let Some(next) = letters.read()? {
             match next {
                 Ok(letter) => self.letter(letter, &picks)?,
                 Err((partition, offset)) => {

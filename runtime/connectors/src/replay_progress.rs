@@ -142,7 +142,7 @@ mod tests {
             (odd.next(), odd.metadata().as_str(), sent),
             (0, "1,3,5,7,9", vec![1, 3, 5, 7, 9])
         );
-        let (more, sent) = replay(&odd, |offset| offset < 2 || offset > 6);
+        let (more, sent) = replay(&odd, |offset| !(2..=6).contains(&offset));
         assert_eq!((more.next(), more.metadata().as_str(), sent), (2, "3,5,7-9", vec![0, 8]));
         let (all, sent) = replay(&more, |_| true);
         assert_eq!((all.next(), all.metadata().as_str(), sent), (10, "", vec![2, 4, 6]));

@@ -82,7 +82,7 @@ impl StoredRecords {
     /// The next record; `None` after the last. Blocks.
     ///
     /// Errors: the topic cannot be read to its end.
-    pub fn next(&mut self) -> Result<Option<StoredRecord>> {
+    pub fn read(&mut self) -> Result<Option<StoredRecord>> {
         let begun = Instant::now();
         while !self.ends.is_empty() {
             match self.consumer.poll(POLL_WAIT) {

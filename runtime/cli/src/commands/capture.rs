@@ -53,20 +53,20 @@ pub async fn run(flags: &CaptureFlags, output: Output) -> Result<()> {
 }
 
 /// The newest records of all partitions by their time, in the order of it.
+///
+/// Offsets are more than records: transactions and compaction leave some empty. So it is looked back further until there
+/// are enough, within bounds.
 async fn newest(flags: &CaptureFlags, source: &SourceConfig) -> Result<Vec<StoredRecord>> {
+    const LOOK_BACK: [i64; 4] = [2, 8, 32, 128];
     let cluster = pipelines::cluster(source, &flags.broker);
+    let topics = topics(&cluster, &source.topics).await?;
     let count = usize::from(flags.count);
     let mut records = Vec::new();
-    for topic in topics(&cluster, &source.topics).await? {
-        let begin = |_| Begin::BeforeEnd(i64::from(flags.count));
-        let opened = StoredRecords::open(&cluster, &topic, begin).await;
-        let mut stored = opened.map_err(UserError::from_error)?;
-        tokio::task::block_in_place(|| -> Result<()> {
-            while let Some(record) = stored.next()? {
-                records.push(record);
-            }
-            Ok(())
-        })?;
+    for factor in LOOK_BACK {
+        records = last_offsets(&cluster, &topics, factor * i64::from(flags.count)).await?;
+        if records.len() >= count {
+            break;
+        }
     }
     // Stable: records of one time stay in the order of their offsets.
     records.sort_by_key(|record| record.timestamp_ms);
@@ -75,6 +75,26 @@ async fn newest(flags: &CaptureFlags, source: &SourceConfig) -> Result<Vec<Store
         return Err(
             UserError::new("the topics hold no records: there is nothing to capture").into()
         );
+    }
+    Ok(records)
+}
+
+/// The records of the last `offsets` offsets of each partition.
+async fn last_offsets(
+    cluster: &Cluster,
+    topics: &[String],
+    offsets: i64,
+) -> Result<Vec<StoredRecord>> {
+    let mut records = Vec::new();
+    for topic in topics {
+        let opened = StoredRecords::open(cluster, topic, |_| Begin::BeforeEnd(offsets)).await;
+        let mut stored = opened.map_err(UserError::from_error)?;
+        tokio::task::block_in_place(|| -> Result<()> {
+            while let Some(record) = stored.read()? {
+                records.push(record);
+            }
+            Ok(())
+        })?;
     }
     Ok(records)
 }

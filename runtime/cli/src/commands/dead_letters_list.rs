@@ -66,7 +66,7 @@ fn grouped(
     progress: &BTreeMap<i32, ReplayProgress>,
 ) -> Result<(Groups, u64)> {
     let (mut groups, mut others) = (Groups::new(), 0);
-    while let Some(next) = letters.next()? {
+    while let Some(next) = letters.read()? {
         let Ok(stored) = next else {
             others += 1;
             continue;

@@ -52,12 +52,12 @@ fn text(replayed: &Replayed, dry_run: bool) -> String {
     }
     let Replayed { same_record, left, sent_before, .. } = replayed;
     for (count, what) in [
-        (same_record, "letters are of a record that another letter sends"),
-        (left, "letters were not picked"),
-        (sent_before, "letters met that were replayed before"),
+        (same_record, "of a record that another letter sent"),
+        (left, "not picked"),
+        (sent_before, "replayed before"),
     ] {
         if *count > 0 {
-            lines.push(format!("{count} {what}"));
+            lines.push(format!("letters {what}: {count}"));
         }
     }
     if replayed.stopped_full {

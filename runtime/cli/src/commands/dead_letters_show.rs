@@ -38,7 +38,7 @@ fn newest(
     mut letters: Letters,
 ) -> Result<Option<StoredLetter>> {
     let mut newest: Option<StoredLetter> = None;
-    while let Some(next) = letters.next()? {
+    while let Some(next) = letters.read()? {
         let Ok(stored) = next else { continue };
         let picked = setup.means(&stored.letter) && flags.pick.picks(&stored);
         let newer = newest.as_ref().is_none_or(|newest| newest.written_ms <= stored.written_ms);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use gristmill_connectors::guarantee;
 use gristmill_engine::config::Upstream;
 use gristmill_engine::plan::Plan;
 use gristmill_host::{Host, HostConfig};
@@ -32,7 +33,7 @@ fn print_edges(plan: &Plan) {
         let columns = columns(plan, Upstream::Stage(index));
         println!("  stage `{}` from {} gives {columns}", stage.name, upstream(plan, stage.from));
     }
-    for sink in &plan.sinks {
+    for (sink, config) in plan.sinks.iter().zip(&plan.pipeline.sinks) {
         let fields: Vec<_> =
             sink.schema.fields().iter().map(|field| field.name().as_str()).collect();
         println!(
@@ -41,6 +42,7 @@ fn print_edges(plan: &Plan) {
             upstream(plan, sink.from),
             fields.join(", ")
         );
+        println!("    {}", guarantee::of_sink(config, &plan.pipeline.source));
     }
 }
 

@@ -26,26 +26,20 @@ struct Placed<'r> {
 }
 
 /// Batches in the order of the records: one for each run of records of the same partition.
-pub(super) fn batches(
+pub(super) fn batches<'r>(
     source: &SourceConfig,
-    input: &[TestRecord],
+    input: &'r [TestRecord],
 ) -> Result<Vec<(TopicPartition, SourceBatch)>> {
-    let topic: Arc<str> = match &source.topics {
+    let default: Arc<str> = match &source.topics {
         Topics::Names(names) => names.first().map_or("", String::as_str).into(),
         Topics::Pattern(pattern) => pattern.as_str().into(),
     };
-    let place = |(index, record): (usize, &'_ TestRecord)| {
-        let topic = record.topic.as_deref().map_or_else(|| topic.clone(), Arc::from);
-        (TopicPartition::new(topic, record.partition.unwrap_or(0)), index as i64)
+    let place = |(index, record): (usize, &'r TestRecord)| {
+        let topic = record.topic.as_deref().map_or_else(|| default.clone(), Arc::from);
+        let partition = TopicPartition::new(topic, record.partition.unwrap_or(0));
+        Placed { partition, offset: record.offset.unwrap_or(index as i64), record }
     };
-    let placed: Vec<Placed<'_>> = input
-        .iter()
-        .enumerate()
-        .map(|(index, record)| {
-            let (partition, number) = place((index, record));
-            Placed { partition, offset: record.offset.unwrap_or(number), record }
-        })
-        .collect();
+    let placed: Vec<Placed<'r>> = input.iter().enumerate().map(place).collect();
     let runs = placed.chunk_by(|one, next| one.partition == next.partition);
     runs.map(|run| Ok((run[0].partition.clone(), batch(run)?))).collect()
 }
