@@ -4,8 +4,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use gristmill_connectors::Cluster;
 
 use crate::commands::{
-    broker, demo, produce, run, table_show, topic_consume, topic_create, topic_delete,
-    topic_describe, topic_list, validate,
+    broker, capture, dead_letters_list, dead_letters_replay, dead_letters_show, demo, explain,
+    produce, run, table_show, test, topic_consume, topic_create, topic_delete, topic_describe,
+    topic_list, validate,
 };
 use crate::output::Output;
 
@@ -39,6 +40,15 @@ pub enum Command {
     Demo(demo::DemoFlags),
     /// Check pipeline files and print every mistake
     Validate(validate::ValidateFlags),
+    /// Print who reads from whom, the columns of every edge and what each sink promises
+    Explain(explain::ExplainFlags),
+    /// Run the `[[test]]`s of pipeline files
+    Test(test::TestFlags),
+    /// Print a `[[test]]` made of records that a pipeline's topics hold
+    Capture(capture::CaptureFlags),
+    /// Records that a stage rejected: list, show, replay
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Run the built-in broker alone
     Broker(broker::BrokerFlags),
     /// Topics: list, create, describe, delete, produce, consume
@@ -77,6 +87,16 @@ pub enum TopicCommand {
     Produce(produce::TopicProduceFlags),
     /// Print the records of a topic
     Consume(topic_consume::TopicConsumeFlags),
+}
+
+#[derive(Subcommand)]
+pub enum DeadLettersCommand {
+    /// Count the letters by stage and reason
+    List(dead_letters_list::DeadLettersListFlags),
+    /// Print one letter whole
+    Show(dead_letters_show::DeadLettersShowFlags),
+    /// Send the records through again, each letter once
+    Replay(dead_letters_replay::DeadLettersReplayFlags),
 }
 
 #[derive(Subcommand)]

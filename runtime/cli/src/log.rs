@@ -14,6 +14,8 @@ const FILTER_VARIABLE: &str = "GRISTMILL_LOG";
 pub fn start(flags: &Flags) {
     let level = match flags.command {
         Command::Run(_) | Command::Broker(_) => "info",
+        // A module's own lines help to understand what it made of a test.
+        Command::Test(_) => "warn,gristmill::stage=info,kafka=off",
         _ => "warn,kafka=off",
     };
     let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));

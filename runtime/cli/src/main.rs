@@ -6,12 +6,14 @@
 mod commands;
 mod flags;
 mod instance;
+mod letters;
 mod local;
 mod log;
 mod output;
 mod pipelines;
 mod records;
 mod table;
+mod toml_text;
 mod user_error;
 
 use std::io;
@@ -21,7 +23,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use gristmill_cli::shipped;
 
-use crate::flags::{Command, Flags, KafkaCommand, TableCommand, TopicCommand};
+use crate::flags::{Command, DeadLettersCommand, Flags, KafkaCommand, TableCommand, TopicCommand};
 use crate::output::Output;
 use crate::user_error::UserError;
 
@@ -41,6 +43,10 @@ async fn run(flags: Flags) -> Result<()> {
         Command::Run(flags) => commands::run::run(&flags).await,
         Command::Demo(flags) => commands::demo::run(&flags).await,
         Command::Validate(flags) => commands::validate::run(&flags),
+        Command::Test(flags) => commands::test::run(&flags, output),
+        Command::Capture(flags) => commands::capture::run(&flags, output).await,
+        Command::DeadLetters(command) => dead_letters(command, output).await,
+        Command::Explain(flags) => commands::explain::run(&flags, output),
         Command::Broker(flags) => commands::broker::run(&flags, output).await,
         Command::Topic(command) | Command::Kafka(KafkaCommand::Topic(command)) => {
             topic(command, output).await
@@ -50,6 +56,16 @@ async fn run(flags: Flags) -> Result<()> {
             commands::table_show::run(&flags, output).await
         }
         Command::Version => commands::version::run(output),
+    }
+}
+
+async fn dead_letters(command: DeadLettersCommand, output: Output) -> Result<()> {
+    match command {
+        DeadLettersCommand::List(flags) => commands::dead_letters_list::run(&flags, output).await,
+        DeadLettersCommand::Show(flags) => commands::dead_letters_show::run(&flags, output).await,
+        DeadLettersCommand::Replay(flags) => {
+            commands::dead_letters_replay::run(&flags, output).await
+        }
     }
 }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use gristmill_engine::config::{self, Diagnostic, LoadContext, Pipeline, SinkKind};
+use gristmill_connectors::Cluster;
+use gristmill_engine::config::{self, Diagnostic, LoadContext, Pipeline, SinkKind, SourceConfig};
 use gristmill_engine::plan::Plan;
 use gristmill_host::Host;
 
 use gristmill_cli::shipped::{SHIPPED, names};
 
+use crate::flags::BootstrapFlags;
 use crate::user_error::UserError;
 
 /// The pipeline files that `paths` name: files as they are, folders by their `*.toml`, sorted.
@@ -37,37 +39,93 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Reads one file, without its modules.
+///
+/// # Errors
+/// All its mistakes, printed to standard error; the error counts them.
+pub fn load(file: &Path) -> Result<Pipeline> {
+    load_with(file, &|name| std::env::var(name).ok()).map_err(|diagnostics| refused(&diagnostics))
+}
+
+/// Reads and plans one file, to run its tests: a cluster and its secrets are not needed, so that a variable that is not
+/// set is no mistake.
+///
+/// # Errors
+/// All its mistakes, printed to standard error; the error counts them.
+pub fn plan_for_test(host: &Host, file: &Path) -> Result<Plan> {
+    let placeholder = |name: &str| std::env::var(name).ok().or(Some("unset:9092".to_string()));
+    let loaded = load_with(file, &placeholder).or_else(|_| {
+        // Not every place takes the placeholder, and then its mistakes are not the author's.
+        load_with(file, &|name| std::env::var(name).ok())
+    });
+    loaded
+        .and_then(|pipeline| Plan::new(host, pipeline, SHIPPED))
+        .map_err(|diagnostics| refused(&diagnostics))
+}
+
+fn refused(diagnostics: &[Diagnostic]) -> anyhow::Error {
+    print(diagnostics);
+    mistakes(diagnostics.len()).into()
+}
+
+fn mistakes(count: usize) -> UserError {
+    let s = if count == 1 { "" } else { "s" };
+    UserError::new(format!("{count} mistake{s}, nothing was started"))
+}
+
+/// Reads and plans one file.
+///
+/// # Errors
+/// All its mistakes, printed to standard error; the error counts them.
+pub fn plan_one(host: &Host, file: &Path) -> Result<Plan> {
+    plan_file(host, file).map_err(|diagnostics| refused(&diagnostics))
+}
+
+/// The cluster that a pipeline reads from, as a client beside it reaches it; `broker` is where the built-in one is.
+pub fn cluster(source: &SourceConfig, broker: &BootstrapFlags) -> Cluster {
+    let properties = source.connection_properties();
+    Cluster {
+        bootstrap: source.brokers.clone().unwrap_or_else(|| broker.bootstrap.clone()),
+        properties: properties.map(|(name, value)| (name.clone(), value.clone())).collect(),
+    }
+}
+
 /// Reads and plans every file; nothing has been started or opened yet.
 ///
 /// # Errors
 /// All mistakes of all files, printed to standard error as they are found; the error counts them.
 pub fn plan(host: &Host, files: &[PathBuf]) -> Result<Vec<Plan>> {
-    let mut mistakes = 0;
+    let mut found = 0;
     let mut plans = Vec::new();
     for file in files {
         match plan_file(host, file) {
             Ok(plan) => plans.push(plan),
             Err(diagnostics) => {
-                mistakes += diagnostics.len();
+                found += diagnostics.len();
                 print(&diagnostics);
             }
         }
     }
-    if mistakes > 0 {
-        let s = if mistakes == 1 { "" } else { "s" };
-        bail!(UserError::new(format!("{mistakes} mistake{s}, nothing was started")));
+    if found > 0 {
+        bail!(mistakes(found));
     }
     refuse_twins(&plans)?;
     Ok(plans)
 }
 
 fn plan_file(host: &Host, file: &Path) -> Result<Plan, Vec<Diagnostic>> {
-    let shipped = names();
-    let environment = |name: &str| std::env::var(name).ok();
-    let context = LoadContext { shipped: &shipped, environment: &environment };
+    let pipeline = load_with(file, &|name| std::env::var(name).ok())?;
+    Plan::new(host, pipeline, SHIPPED)
+}
+
+fn load_with(
+    file: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Pipeline, Vec<Diagnostic>> {
+    let context = LoadContext { shipped: &names(), environment };
     let loaded = config::load(file, &context)?;
     print(&loaded.warnings);
-    Plan::new(host, loaded.pipeline, SHIPPED)
+    Ok(loaded.pipeline)
 }
 
 fn print(diagnostics: &[Diagnostic]) {

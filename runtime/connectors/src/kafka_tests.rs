@@ -569,8 +569,10 @@ async fn a_dead_letter_is_the_record_as_it_was_with_the_reason() {
         partition: at("orders", 2),
         offset: 99,
         timestamp_ms: Some(1_700_000_000_000),
+        pipeline: "lake".into(),
         stage: "parse".into(),
         module_hash: "ab12".into(),
+        kind: "rejected".into(),
         reason: "no JSON at byte 1".into(),
     };
     letters.write(letter).unwrap();

@@ -11,7 +11,8 @@ use gristmill_host::{DescribeError, Host, Limits, Module, Stage};
 
 use crate::batch::ColumnOrigin;
 use crate::config::{
-    Diagnostic, ModuleRef, OnFailure, Pipeline, SinkConfig, SinkKind, StageConfig, Upstream,
+    Diagnostic, MaxFailures, ModuleRef, OnFailure, Pipeline, SinkConfig, SinkKind, StageConfig,
+    Upstream,
 };
 use crate::source;
 
@@ -34,6 +35,8 @@ pub struct PlannedStage {
     pub name: String,
     pub from: Upstream,
     pub on_failure: OnFailure,
+    /// Without effect where `on_failure` is to stop.
+    pub max_failures: Option<MaxFailures>,
     pub stage: Arc<Stage>,
     /// For each column of the output edge: made, carried or dead.
     pub columns: Vec<ColumnOrigin>,
@@ -196,6 +199,7 @@ fn limits(config: &StageConfig) -> Limits {
     let bytes = |given: Option<u64>, default| given.map_or(default, |given| given as usize);
     limits.memory_bytes_max = bytes(given.memory_bytes_max, limits.memory_bytes_max);
     limits.batch_time_max = given.batch_time_max.unwrap_or(limits.batch_time_max);
+    limits.isolation_time_max = given.isolation_time_max.unwrap_or(limits.isolation_time_max);
     limits.output_rows_max = bytes(given.output_rows_max, limits.output_rows_max);
     limits.output_bytes_max = bytes(given.output_bytes_max, limits.output_bytes_max);
     limits
@@ -333,6 +337,7 @@ fn trace_columns(pipeline: Pipeline, stages: Vec<Arc<Stage>>, sinks: Vec<Planned
             name: config.name.clone(),
             from: config.from,
             on_failure: config.on_failure,
+            max_failures: config.max_failures,
             stage: stage.clone(),
             columns,
             empty: stage.columns().iter().map(|field| new_empty_array(field.data_type())).collect(),

@@ -4,37 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 
+use crate::config::MaxFailures;
+use crate::failure_budget::FailureBudget;
+use crate::ledger::RowCounts;
 use crate::offsets::{Offsets, TopicPartition};
 use crate::sink::Committed;
-
-/// Rows of one stage in one batch. Invariant: `rows_in` = rows that passed + filtered + failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct RowCounts {
-    pub rows_in: u64,
-    pub rows_out: u64,
-    pub rows_filtered: u64,
-    pub rows_failed: u64,
-}
-
-impl RowCounts {
-    /// # Errors
-    /// If more input rows passed and failed than there were: our own mistake, the pipeline stops.
-    pub fn of(rows_in: usize, rows_out: usize, passed: usize, failed: usize) -> Result<RowCounts> {
-        ensure!(
-            passed + failed <= rows_in,
-            "row accounting is off: of {rows_in} rows {passed} passed and {failed} failed"
-        );
-        Ok(RowCounts {
-            rows_in: rows_in as u64,
-            rows_out: rows_out as u64,
-            rows_filtered: (rows_in - passed - failed) as u64,
-            rows_failed: failed as u64,
-        })
-    }
-}
 
 /// Live counters of one pipeline.
 #[derive(Debug)]
@@ -63,6 +40,8 @@ struct StageCounters {
     rows_out: AtomicU64,
     rows_filtered: AtomicU64,
     rows_failed: AtomicU64,
+    /// Counts only where the stage has a `max_failures`.
+    budget: Mutex<FailureBudget>,
 }
 
 #[derive(Debug)]
@@ -72,6 +51,15 @@ struct SinkCounters {
     committed: AtomicU64,
     commits: AtomicU64,
     last: Mutex<String>,
+    /// The counters as they were at the sink's last commit.
+    at_last_commit: Mutex<Reading>,
+}
+
+/// What has come in and gone through the stages, at one moment.
+#[derive(Debug, Clone, Default)]
+struct Reading {
+    records: u64,
+    stages: Vec<RowCounts>,
 }
 
 /// A reading of [`Status`].
@@ -114,6 +102,7 @@ impl Status {
             rows_out: zero(),
             rows_filtered: zero(),
             rows_failed: zero(),
+            budget: Mutex::default(),
         };
         let sink = |name| SinkCounters {
             name,
@@ -121,6 +110,7 @@ impl Status {
             committed: zero(),
             commits: zero(),
             last: Mutex::default(),
+            at_last_commit: Mutex::default(),
         };
         Status {
             pipeline: pipeline.to_string(),
@@ -148,6 +138,19 @@ impl Status {
         counters.rows_failed.fetch_add(counts.rows_failed, Ordering::Relaxed);
     }
 
+    /// # Errors
+    /// The stage has failed more rows than `limit` allows.
+    pub(crate) fn spend_failures(
+        &self,
+        stage: usize,
+        limit: MaxFailures,
+        rows_in: u64,
+        failures: impl Iterator<Item = (u32, String)>,
+    ) -> Result<()> {
+        let spent = locked(&self.stages[stage].budget).spend(limit, rows_in, failures);
+        spent.map_err(|exceeded| anyhow!("{exceeded}"))
+    }
+
     pub(crate) fn add_written(&self, sink: usize, rows: u64) {
         self.sinks[sink].written.fetch_add(rows, Ordering::Relaxed);
     }
@@ -157,6 +160,39 @@ impl Status {
         counters.committed.fetch_add(committed.rows, Ordering::Relaxed);
         counters.commits.fetch_add(1, Ordering::Relaxed);
         locked(&counters.last).clone_from(&committed.detail);
+        self.log_commit(counters, committed);
+    }
+
+    /// What became of all rows since the sink's last commit. Lanes stand still while sinks commit, so the numbers are
+    /// those of whole micro-batches.
+    fn log_commit(&self, sink: &SinkCounters, committed: &Committed) {
+        let now = self.reading();
+        let before = std::mem::replace(&mut *locked(&sink.at_last_commit), now.clone());
+        tracing::debug!(
+            pipeline = self.pipeline,
+            sink = sink.name,
+            rows = committed.rows,
+            detail = committed.detail,
+            records = now.records - before.records,
+            stages = self.stages_text(&now, &before),
+            "committed"
+        );
+    }
+
+    fn reading(&self) -> Reading {
+        Reading {
+            records: self.records.load(Ordering::Relaxed),
+            stages: self.stages.iter().map(|stage| stage.snapshot().1).collect(),
+        }
+    }
+
+    /// `parse: 1000 in, 990 out, 7 filtered, 3 failed; …`
+    fn stages_text(&self, now: &Reading, before: &Reading) -> String {
+        let text = |(index, stage): (usize, &StageCounters)| {
+            let before = before.stages.get(index).copied().unwrap_or_default();
+            format!("{}: {}", stage.name, now.stages[index].since(before))
+        };
+        self.stages.iter().enumerate().map(text).collect::<Vec<_>>().join("; ")
     }
 
     pub(crate) fn add_rewind(&self, error: &anyhow::Error) {

@@ -157,7 +157,7 @@ impl fmt::Display for ProcessError {
         match self {
             Self::Trap(what) => write!(f, "stage trapped: {what}"),
             Self::Timeout { after } => {
-                write!(f, "stage took longer than {} ms for a batch", after.as_millis())
+                write!(f, "stage took longer than {} ms", after.as_millis())
             }
             Self::MemoryLimit { bytes_max } => {
                 write!(f, "stage needs more memory than its limit of {bytes_max} bytes")

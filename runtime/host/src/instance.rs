@@ -5,6 +5,7 @@ use crate::error::{DescribeError, cut};
 use crate::frame::{self, InputFrame};
 use crate::guest::{Answer, CallError, Function, Guest, Input};
 use crate::host::{Clock, HostShared};
+use crate::log_lines::{LogLevel, LogLine};
 use crate::module::Module;
 use crate::output::Output;
 use crate::sandbox::Sandbox;
@@ -38,7 +39,7 @@ impl Running {
         request: &str,
         limits: &Limits,
     ) -> Result<(Self, String), DescribeError> {
-        let mut store = Store::new(&host.engine, Sandbox::new(module.name_shared(), limits));
+        let mut store = Store::new(&host.engine, Sandbox::new(limits));
         store.limiter(|sandbox| &mut sandbox.limiter);
         store.set_epoch_deadline(Clock::ticks(limits.describe_time_max));
         let guest = Guest::new(module.code(), &mut store).map_err(|error| {
@@ -55,7 +56,9 @@ impl Running {
             },
         };
         let time_max = limits.describe_time_max;
-        match running.call(Function::Describe, &input, limits, time_max, read) {
+        let described = running.call(Function::Describe, &input, limits, time_max, read);
+        log(module.name(), running.store.data_mut().log_lines.take());
+        match described {
             Ok(text) => Ok((running, text?)),
             Err(error) => {
                 Err(DescribeError::stage(format!("module failed to describe itself: {error}")))
@@ -112,6 +115,8 @@ impl Instance {
         if self.poisoned {
             return Err(ProcessError::Poisoned);
         }
+        // Those that nobody took.
+        self.running.store.data_mut().log_lines.take();
         let output = match self.shape.encoding {
             Encoding::Frame => self.process_frame(columns, row_count, time_max),
             Encoding::Json => self.process_json(columns, row_count, time_max),
@@ -120,6 +125,11 @@ impl Instance {
             self.poisoned = !error.leaves_instance_usable();
         }
         output
+    }
+
+    /// What the guest logged during the last batch.
+    pub fn take_log_lines(&mut self) -> Vec<LogLine> {
+        self.running.store.data_mut().log_lines.take()
     }
 
     /// Linear memory that the guest holds, in bytes.
@@ -180,6 +190,18 @@ fn call(
         Ok(list) => read(list),
         Err(why) => Err(ProcessError::Refused(cut(why).to_owned())),
     })
+}
+
+/// Lines that belong to no batch.
+fn log(module: &str, lines: Vec<LogLine>) {
+    for LogLine { level, text, .. } in lines {
+        match level {
+            LogLevel::Error => tracing::error!(target: "gristmill::stage", module, "{text}"),
+            LogLevel::Warn => tracing::warn!(target: "gristmill::stage", module, "{text}"),
+            LogLevel::Info => tracing::info!(target: "gristmill::stage", module, "{text}"),
+            LogLevel::Debug => tracing::debug!(target: "gristmill::stage", module, "{text}"),
+        }
+    }
 }
 
 /// Which limit or trap an error of Wasmtime is.

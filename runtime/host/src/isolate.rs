@@ -7,6 +7,7 @@
 use crate::error::DescribeError;
 use crate::host::{Clock, TICK};
 use crate::instance::Instance;
+use crate::log_lines::LogLine;
 use crate::output::{Failure, Output};
 use crate::stage::Stage;
 use crate::{Limits, ProcessError};
@@ -19,6 +20,10 @@ use std::time::Duration;
 pub struct Lane {
     stage: Arc<Stage>,
     instance: Option<Instance>,
+    /// Whether the last call was the first of its instance.
+    was_fresh: bool,
+    /// Of the last call.
+    log_lines: Vec<LogLine>,
 }
 
 /// The output of one batch, with the rows that made the stage fail among the failures.
@@ -32,6 +37,8 @@ pub struct LaneOutput {
     pub failures: Vec<RowFailure>,
     /// Instances that failed and were replaced on the way.
     pub instances_lost: usize,
+    /// At most [`Limits::log_lines_max`], and one that counts the others.
+    pub log_lines: Vec<LogLine>,
 }
 
 /// An input row that gave no output, and why.
@@ -72,8 +79,10 @@ impl std::fmt::Display for LaneError {
             Self::Instance(error) => write!(f, "cannot make a new instance: {error}"),
             Self::IsolationTime { after, found, rows, last } => write!(
                 f,
-                "search for failing rows ended after {} s with {found} found in {rows}: {last}",
-                after.as_secs()
+                "the search for the records that the module breaks on took longer than {} ms, with {found} found in \
+                 {rows} rows; the last: {last} (mend the module, lower `limits.batch_time`, or raise \
+                 `limits.isolation_time`)",
+                after.as_millis()
             ),
         }
     }
@@ -88,7 +97,7 @@ const SEARCH_TIME_PARTS: u32 = 16;
 impl Lane {
     /// Makes the instance with the first batch.
     pub fn new(stage: Arc<Stage>) -> Self {
-        Self { stage, instance: None }
+        Self { stage, instance: None, was_fresh: false, log_lines: Vec::new() }
     }
 
     pub fn stage(&self) -> &Arc<Stage> {
@@ -109,7 +118,11 @@ impl Lane {
     /// Runs a batch. `columns` are those of [`Stage::reads`], of `row_count` rows each.
     ///
     /// The time is bounded: one `batch_time_max` for the batch, then at most `isolation_time_max`
-    /// and two last calls for the search.
+    /// and two last calls for the search. A row that traps costs about two calls for each halving,
+    /// log2 of the row count; a batch of *n* rows at most 3 *n* calls. A row that hangs costs 2.3
+    /// `batch_time_max` (1.3 for the halves' shares, one for itself alone), one more where its
+    /// instance was not fresh: with the defaults about four of them in a batch of 1,000 rows are
+    /// found before the search is given up.
     pub fn process(
         &mut self,
         columns: &[ArrayRef],
@@ -117,7 +130,7 @@ impl Lane {
     ) -> Result<LaneOutput, LaneError> {
         let limits = self.stage.limits().clone();
         match self.run(columns, row_count, limits.batch_time_max)? {
-            Ok(output) => Ok(whole(output)),
+            Ok(output) => Ok(whole(output, std::mem::take(&mut self.log_lines))),
             Err(error) => {
                 let mut search = Search::begin(self, columns, row_count, &limits);
                 search.halve(0, row_count, error)?;
@@ -133,11 +146,13 @@ impl Lane {
         row_count: usize,
         time_max: Duration,
     ) -> Result<Result<Output, ProcessError>, LaneError> {
+        self.was_fresh = self.instance.is_none();
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
             None => self.stage.instance().map_err(LaneError::Instance)?,
         };
         let output = instance.process_within(columns, row_count, time_max);
+        self.log_lines = instance.take_log_lines();
         if output.as_ref().err().is_none_or(ProcessError::leaves_instance_usable) {
             self.instance = Some(instance);
         }
@@ -156,6 +171,9 @@ struct Search<'a> {
     parts: Vec<(usize, Output)>,
     failures: Vec<RowFailure>,
     instances_lost: usize,
+    /// Of the runs that count: those of parts that passed, and the last of a row that failed.
+    log_lines: Vec<LogLine>,
+    log_lines_dropped: u64,
 }
 
 impl<'a> Search<'a> {
@@ -175,6 +193,8 @@ impl<'a> Search<'a> {
             parts: Vec::new(),
             failures: Vec::new(),
             instances_lost: 0,
+            log_lines: Vec::new(),
+            log_lines_dropped: 0,
         }
     }
 
@@ -203,19 +223,24 @@ impl<'a> Search<'a> {
     }
 
     /// A row that failed alone is to blame, unless its instance is: one that leaks may end at its
-    /// memory limit with any row. So the row gets a fresh instance once.
+    /// memory limit with any row. So the row gets a fresh instance once, if it had none.
     fn blame(&mut self, start: usize, length: usize, error: ProcessError) -> Result<(), LaneError> {
         if length == 0 {
             return Ok(());
         }
-        let outcome = match error.leaves_instance_usable() {
+        let outcome = match error.leaves_instance_usable() || self.lane.was_fresh {
             true => Err(error),
-            false => self.run(start, length)?,
+            false => {
+                let again = self.run(start, length)?;
+                let lost = again.as_ref().is_err_and(|error| !error.leaves_instance_usable());
+                self.instances_lost += usize::from(lost);
+                again
+            }
         };
         match outcome {
             Ok(output) => self.take(start, output),
             Err(error) => {
-                self.instances_lost += usize::from(!error.leaves_instance_usable());
+                self.keep_log_lines(start);
                 self.failures.push(row_failure(start as u32, error));
             }
         }
@@ -245,13 +270,26 @@ impl<'a> Search<'a> {
     }
 
     fn take(&mut self, start: usize, output: Output) {
+        self.keep_log_lines(start);
         let own = output.failures.iter().map(|failure| rejected(start, failure));
         self.failures.extend(own);
         self.parts.push((start, output));
     }
 
+    /// Those of the last run, whose first row is `start`.
+    fn keep_log_lines(&mut self, start: usize) {
+        for line in std::mem::take(&mut self.lane.log_lines) {
+            if self.log_lines.len() < self.limits.log_lines_max {
+                let row = line.row.map(|row| row.saturating_add(start as u32));
+                self.log_lines.push(LogLine { row, ..line });
+            } else {
+                self.log_lines_dropped += 1;
+            }
+        }
+    }
+
     /// All parts as one output, in order.
-    fn merged(self) -> Result<LaneOutput, LaneError> {
+    fn merged(mut self) -> Result<LaneOutput, LaneError> {
         let mut rows: Vec<u32> = Vec::new();
         for (start, output) in &self.parts {
             let start = *start as u32;
@@ -259,6 +297,9 @@ impl<'a> Search<'a> {
                 Some(part) => rows.extend(part.iter().map(|row| start + row)),
                 None => rows.extend((0..output.row_count as u32).map(|row| start + row)),
             }
+        }
+        if self.log_lines_dropped > 0 {
+            self.log_lines.push(LogLine::dropped(self.log_lines_dropped));
         }
         let columns = (0..self.lane.stage.columns().len())
             .map(|index| self.column(index))
@@ -269,6 +310,7 @@ impl<'a> Search<'a> {
             columns,
             failures: self.failures,
             instances_lost: self.instances_lost,
+            log_lines: self.log_lines,
         })
     }
 
@@ -286,13 +328,14 @@ impl<'a> Search<'a> {
     }
 }
 
-fn whole(output: Output) -> LaneOutput {
+fn whole(output: Output, log_lines: Vec<LogLine>) -> LaneOutput {
     LaneOutput {
         rows: output.rows,
         row_count: output.row_count,
         columns: output.columns,
         failures: output.failures.iter().map(|failure| rejected(0, failure)).collect(),
         instances_lost: 0,
+        log_lines,
     }
 }
 

@@ -36,6 +36,7 @@ pub use host::{Host, HostConfig};
 pub use instance::Instance;
 pub use isolate::{FailureKind, Lane, LaneError, LaneOutput, RowFailure};
 pub use limits::Limits;
+pub use log_lines::{LogLevel, LogLine};
 pub use module::Module;
 pub use output::{Failure, Output};
 pub use schema::{list_type, map_type, timestamp_type};

@@ -56,10 +56,6 @@ impl Module {
     pub(crate) fn code(&self) -> &Code {
         &self.inner.code
     }
-
-    pub(crate) fn name_shared(&self) -> Arc<str> {
-        self.inner.name.clone()
-    }
 }
 
 impl std::fmt::Debug for Module {

@@ -4,7 +4,6 @@
 use crate::Limits;
 use crate::limits::Limiter;
 use crate::log_lines::LogLines;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The state of one instance on the host's side.
@@ -21,10 +20,10 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    pub(crate) fn new(stage: Arc<str>, limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             limiter: Limiter::new(limits),
-            log_lines: LogLines::new(stage, limits.log_lines_max),
+            log_lines: LogLines::new(limits.log_lines_max),
             clock_ns: 0,
             random: 0,
             guest_time: Duration::ZERO,

@@ -174,11 +174,14 @@ fn summary(snapshot: &Snapshot) -> String {
             format!("{} rows to `{}` in {} commits", sink.rows_committed, sink.name, sink.commits)
         })
         .collect();
+    let stages =
+        snapshot.stages.iter().map(|(name, counts)| format!("\n  stage `{name}`: {counts}"));
     format!(
-        "pipeline `{}`: {} records read, {}",
+        "pipeline `{}`: {} records read, {}{}",
         snapshot.pipeline,
         snapshot.records,
-        sinks.join(", ")
+        sinks.join(", "),
+        stages.collect::<String>()
     )
 }
 

@@ -9,11 +9,12 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::entry::{integer_value, type_name, written};
+use super::entry::{Entry, integer_value, type_name, written};
 use super::pipeline::{
-    CommitEvery, Delivery, OnDataLoss, OnFailure, SchemaEvolution, StageLimits, Start, TestRecord,
-    Trigger,
+    CommitEvery, Delivery, MaxFailures, OnDataLoss, OnFailure, SchemaEvolution, StageLimits, Start,
+    TestRecord, Trigger,
 };
+use super::quantity::hex_bytes;
 use super::report::Report;
 use super::shape;
 use super::table::TableReader;
@@ -68,6 +69,7 @@ pub(super) struct StageTable {
     pub module: Option<Written<String>>,
     pub with: With,
     pub on_failure: Option<Written<OnFailure>>,
+    pub max_failures: Option<Written<MaxFailures>>,
     pub limits: StageLimits,
 }
 
@@ -109,6 +111,7 @@ pub(super) struct TestTable {
     pub input: Vec<TestRecord>,
     pub expect: Vec<(Written<String>, Vec<serde_json::Value>)>,
     pub expect_dead_letters: Option<Vec<serde_json::Value>>,
+    pub expect_stop: Option<String>,
 }
 
 /// Keys of a sink that only a table has, and those that only a topic has.
@@ -230,6 +233,7 @@ fn read_stage(table: &TableReader<'_, '_>) -> StageTable {
         module: table.text("module"),
         with: read_with(table),
         on_failure: table.choice("on_failure", on_failure),
+        max_failures: read_max_failures(table),
         limits: table.table("limits").map(|limits| read_limits(&limits)).unwrap_or_default(),
     }
 }
@@ -245,10 +249,48 @@ fn read_with(stage: &TableReader<'_, '_>) -> With {
     }
 }
 
+fn read_max_failures(stage: &TableReader<'_, '_>) -> Option<Written<MaxFailures>> {
+    let entry = stage.entry("max_failures")?;
+    let span = entry.value.span();
+    let value = match entry.value.get_ref() {
+        DeValue::Integer(_) => MaxFailures { count: entry.count()?.value, window_rows: None },
+        DeValue::String(_) => {
+            share_of(&entry, &entry.share(&entry.string()?)?, shape::FAILURE_WINDOW_ROWS)?
+        }
+        _ => read_max_failures_table(&stage.table("max_failures")?)?,
+    };
+    Some(Written { value, span })
+}
+
+fn read_max_failures_table(table: &TableReader<'_, '_>) -> Option<MaxFailures> {
+    table.expect_one_of(["count", "share"]);
+    let window_rows = table.count("window_rows").map(|rows| rows.value);
+    if let Some(count) = table.count("count") {
+        return Some(MaxFailures { count: count.value, window_rows });
+    }
+    let entry = table.entry("share")?;
+    let share = entry.share(&entry.string()?)?;
+    share_of(&entry, &share, window_rows.unwrap_or(shape::FAILURE_WINDOW_ROWS))
+}
+
+/// `share`: in parts of a million.
+fn share_of(entry: &Entry<'_, '_>, share: &Written<u32>, window_rows: u64) -> Option<MaxFailures> {
+    let count = window_rows.saturating_mul(u64::from(share.value)) / 1_000_000;
+    if count == 0 {
+        let message = format!("this share of {window_rows} rows is less than one row");
+        let help = "write a larger share or a larger `window_rows`; where nothing may fail, take \
+                    `max_failures` away and write `on_failure = \"stop\"`";
+        entry.report.error_with_help(share.span.clone(), message, help);
+        return None;
+    }
+    Some(MaxFailures { count, window_rows: Some(window_rows) })
+}
+
 fn read_limits(table: &TableReader<'_, '_>) -> StageLimits {
     StageLimits {
         memory_bytes_max: table.size("memory").map(|size| size.value),
         batch_time_max: table.duration("batch_time").map(|time| time.value),
+        isolation_time_max: table.duration("isolation_time").map(|time| time.value),
         output_rows_max: table.count("output_rows").map(|count| count.value),
         output_bytes_max: table.size("output_bytes").map(|size| size.value),
     }
@@ -316,7 +358,8 @@ fn read_commit_every(sink: &TableReader<'_, '_>) -> Option<CommitEvery> {
 }
 
 fn read_test(table: &TableReader<'_, '_>, report: &Report) -> TestTable {
-    if !table.is_broken() && !table.has("expect") && !table.has("expect_dead_letters") {
+    let expects = ["expect", "expect_dead_letters", "expect_stop"];
+    if !table.is_broken() && !expects.iter().any(|key| table.has(key)) {
         let help = "add `expect = { … }`, the rows of each sink";
         report.error_with_help(table.span.clone(), "[[test]] expects nothing", help);
     }
@@ -325,20 +368,36 @@ fn read_test(table: &TableReader<'_, '_>, report: &Report) -> TestTable {
         input: table.tables("input").iter().map(read_test_record).collect(),
         expect: table.objects_by_sink("expect").unwrap_or_default(),
         expect_dead_letters: table.objects("expect_dead_letters"),
+        expect_stop: table.text("expect_stop").map(|text| text.value),
     }
 }
 
 fn read_test_record(table: &TableReader<'_, '_>) -> TestRecord {
     let header = |property: Property| (property.name.value, property.value.value);
     TestRecord {
-        key: table.text("key").map(|key| key.value),
-        value: table.text("value").map(|value| value.value),
+        key: read_bytes(table, "key"),
+        value: read_bytes(table, "value"),
         topic: table.text("topic").map(|topic| topic.value),
         partition: table.count("partition").and_then(|count| i32::try_from(count.value).ok()),
         offset: table.count("offset").and_then(|count| i64::try_from(count.value).ok()),
         timestamp_ms: table.timestamp("timestamp").map(|time| time.value),
         headers: table.properties("headers").into_iter().map(header).collect(),
     }
+}
+
+/// Text as it is, or `{ hex = "00ff" }`.
+fn read_bytes(record: &TableReader<'_, '_>, key: &str) -> Option<Vec<u8>> {
+    let entry = record.entry(key)?;
+    if let DeValue::String(text) = entry.value.get_ref() {
+        return Some(text.as_bytes().to_vec());
+    }
+    let hex = record.table(key)?.text("hex")?;
+    let bytes = hex_bytes(&hex.value);
+    if bytes.is_none() {
+        let help = "write two of the digits 0 to 9 and a to f for each byte";
+        entry.report.error_with_help(hex.span, "this is not hexadecimal", help);
+    }
+    bytes
 }
 
 fn start_word(word: &str) -> Option<Start> {

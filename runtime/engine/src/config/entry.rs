@@ -7,7 +7,7 @@ use toml::de::{DeArray, DeInteger, DeString, DeValue};
 
 use super::document::Written;
 use super::json::JsonReader;
-use super::quantity::{duration_text, parse_duration, parse_size, size_text};
+use super::quantity::{duration_text, parse_duration, parse_share, parse_size, size_text};
 use super::report::Report;
 use super::shape::{KeyShape, TableShape, ValueShape};
 use super::suggestion::nearest;
@@ -97,6 +97,14 @@ impl<'t, 'i> Entry<'t, 'i> {
                 Some(Written { value, span: text.span.clone() })
             }
             Ok(_) => self.out_of_range(text, &size_text(min_bytes), &size_text(max_bytes)),
+            Err(problem) => self.malformed(text, &problem),
+        }
+    }
+
+    /// In parts of a million.
+    pub fn share(&self, text: &Written<String>) -> Option<Written<u32>> {
+        match parse_share(&text.value) {
+            Ok(value) => Some(Written { value, span: text.span.clone() }),
             Err(problem) => self.malformed(text, &problem),
         }
     }

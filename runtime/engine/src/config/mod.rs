@@ -43,6 +43,8 @@ mod suggestion;
 
 pub use diagnostic::{Diagnostic, Severity, render_all, render_with_files};
 pub use pipeline::*;
+pub use quantity::timestamp_text;
+pub(crate) use quantity::{date_text, hex_bytes, parse_timestamp_us};
 pub use schema::{json_schema, key_reference};
 
 use report::Report;

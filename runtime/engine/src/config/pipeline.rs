@@ -149,6 +149,8 @@ pub struct StageConfig {
     /// `with`, as JSON; `{}` if absent.
     pub with: serde_json::Value,
     pub on_failure: OnFailure,
+    /// Absent: no limit.
+    pub max_failures: Option<MaxFailures>,
     pub limits: StageLimits,
     /// Places in the file, for diagnostics that arise after reading (a module's own errors).
     pub place: StagePlace,
@@ -180,11 +182,20 @@ pub enum OnFailure {
     DeadLetter,
 }
 
+/// Rows that a stage may fail; one more stops the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxFailures {
+    pub count: u64,
+    /// Of the last so many rows that the stage was given; absent: of all since the run began.
+    pub window_rows: Option<u64>,
+}
+
 /// `[stage.limits]`; absent values take the host's defaults.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StageLimits {
     pub memory_bytes_max: Option<u64>,
     pub batch_time_max: Option<Duration>,
+    pub isolation_time_max: Option<Duration>,
     pub output_rows_max: Option<u64>,
     pub output_bytes_max: Option<u64>,
 }
@@ -300,12 +311,16 @@ pub struct TestConfig {
     pub expect: BTreeMap<String, Vec<serde_json::Value>>,
     /// Expected dead letters, as records' keys and values; absent: not checked.
     pub expect_dead_letters: Option<Vec<serde_json::Value>>,
+    /// The pipeline stops, with this text in the error.
+    pub expect_stop: Option<String>,
+    /// Byte range of the test's name in the file.
+    pub place: std::ops::Range<usize>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct TestRecord {
-    pub key: Option<String>,
-    pub value: Option<String>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
     pub topic: Option<String>,
     pub partition: Option<i32>,
     pub offset: Option<i64>,

@@ -141,6 +141,7 @@ impl Resolver<'_> {
         let called = table.name.as_ref().map_or("?", |name| &name.value);
         let module = table.module.as_ref().and_then(|module| self.module(module, called));
         self.warn_of_references(&table);
+        self.warn_of_idle_budget(&table);
         let (name, written_module, with) = (table.name?, table.module?, table.with);
         Some(StageConfig {
             name: name.value,
@@ -148,6 +149,7 @@ impl Resolver<'_> {
             module: module?,
             with: with.value,
             on_failure: table.on_failure.map_or(OnFailure::Stop, |choice| choice.value),
+            max_failures: table.max_failures.map(|written| written.value),
             limits: table.limits,
             place: StagePlace {
                 name: name.span,
@@ -180,6 +182,18 @@ impl Resolver<'_> {
                             write the value itself";
                 self.report.warning(span.clone(), message, help);
             }
+        }
+    }
+
+    fn warn_of_idle_budget(&self, stage: &StageTable) {
+        let stops = !matches!(
+            &stage.on_failure,
+            Some(Written { value: OnFailure::Skip | OnFailure::DeadLetter, .. })
+        );
+        if let Some(budget) = stage.max_failures.as_ref().filter(|_| stops) {
+            let message = "`max_failures` has no effect: the first failure stops the pipeline";
+            let help = "add `on_failure = \"skip\"` or `\"dead-letter\"`, or take it away";
+            self.report.warning(budget.span.clone(), message, help);
         }
     }
 
@@ -299,11 +313,21 @@ impl Resolver<'_> {
             let Some(name) = table.name else { continue };
             if seen.insert(name.value.clone(), name.span.clone()).is_some() {
                 let message = format!("two tests are named `{}`", name.value);
-                self.report.error_with_help(name.span, message, "give each a name of its own");
+                self.report.error_with_help(
+                    name.span.clone(),
+                    message,
+                    "give each a name of its own",
+                );
             }
             let expect = table.expect.into_iter().map(|(sink, rows)| (sink.value, rows)).collect();
-            let (input, expect_dead_letters) = (table.input, table.expect_dead_letters);
-            tests.push(TestConfig { name: name.value, input, expect, expect_dead_letters });
+            tests.push(TestConfig {
+                name: name.value,
+                input: table.input,
+                expect,
+                expect_dead_letters: table.expect_dead_letters,
+                expect_stop: table.expect_stop,
+                place: name.span,
+            });
         }
         tests
     }

@@ -97,6 +97,9 @@ fn value_schema(value: &ValueShape) -> Map<String, Value> {
         ValueShape::Size { .. } => {
             json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" })
         }
+        ValueShape::Share => {
+            json!({ "type": "string", "pattern": "^[0-9]{1,3}(\\.[0-9]{1,4})?%$" })
+        }
         ValueShape::Timestamp => json!({ "type": "string", "format": "date-time" }),
         ValueShape::Table(table) => return table_schema(table),
         ValueShape::Tables(table) => json!({ "type": "array", "items": table_schema(table) }),

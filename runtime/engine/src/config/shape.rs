@@ -157,9 +157,47 @@ pub(super) static STAGE: TableShape = TableShape {
             r#"on_failure = "dead-letter""#,
         )
         .default(r#""stop""#)
-        .about("what happens to a record that the module rejects"),
+        .about("what happens to a record that the module rejects, or breaks on"),
+        optional(
+            "max_failures",
+            ValueShape::Either(&[
+                FAILURE_COUNT,
+                ValueShape::Share,
+                ValueShape::Table(&MAX_FAILURES),
+            ]),
+            r#"max_failures = "1%""#,
+        )
+        .default("no limit")
+        .about(
+            "rows that may be skipped or become dead letters before the pipeline stops: \
+             a count since it was started, a share of the last 10,000 rows, or a table",
+        ),
         optional("limits", ValueShape::Table(&LIMITS), r#"limits = { memory = "64MiB" }"#)
             .about("what the module may use"),
+    ],
+};
+
+const FAILURE_COUNT: ValueShape = ValueShape::Count { min: 1, max: I64_MAX };
+
+/// The rows that a share of `max_failures` is of.
+pub(super) const FAILURE_WINDOW_ROWS: u64 = 10_000;
+/// The numbers of the failed rows of a window are kept in memory, 8 bytes each.
+const FAILURE_WINDOW_ROWS_MAX: u64 = 1_000_000;
+
+pub(super) static MAX_FAILURES: TableShape = TableShape {
+    title: "max_failures",
+    about: "One row more than these fails, and the pipeline stops: one of `count` and `share`.",
+    keys: &[
+        optional("count", FAILURE_COUNT, "count = 100").about("rows that may fail"),
+        optional("share", ValueShape::Share, r#"share = "0.1%""#)
+            .about("rows that may fail, of those in the window"),
+        optional(
+            "window_rows",
+            ValueShape::Count { min: 1, max: FAILURE_WINDOW_ROWS_MAX },
+            "window_rows = 100_000",
+        )
+        .default("10000; of a count: all since the start")
+        .about("the rows looked back at: the last ones that the stage was given"),
     ],
 };
 
@@ -181,6 +219,16 @@ pub(super) static LIMITS: TableShape = TableShape {
         )
         .default(r#""5s""#)
         .about("time for one batch, in steps of 10 ms"),
+        optional(
+            "isolation_time",
+            ValueShape::Duration { min_ms: 10, max_ms: DAY_MS },
+            r#"isolation_time = "60s""#,
+        )
+        .default(r#""60s""#)
+        .about(
+            "time for the search of the records that a module breaks on, for one batch; \
+             a stage that needs longer stops the pipeline",
+        ),
         optional(
             "output_rows",
             ValueShape::Count { min: 1, max: u32::MAX as u64 },
@@ -295,7 +343,10 @@ pub(super) static TEST: TableShape = TableShape {
             r#"expect_dead_letters = [{ key = "1" }]"#,
         )
         .default("not checked")
-        .about("the rejected records"),
+        .about("the rejected records: `key`, `value`, `stage`, `kind`, `reason`, `offset`, …"),
+        optional("expect_stop", ValueShape::Text, r#"expect_stop = "not JSON""#)
+            .default("it does not stop")
+            .about("the pipeline stops, with this text in the error"),
     ],
 };
 
@@ -303,10 +354,8 @@ pub(super) static TEST_RECORD: TableShape = TableShape {
     title: "input",
     about: "One record.",
     keys: &[
-        optional("key", ValueShape::AnyText, r#"key = "1""#).default("null").about("its key"),
-        optional("value", ValueShape::AnyText, r#"value = '{"order_id":1}'"#)
-            .default("null")
-            .about("its value"),
+        optional("key", BYTES, r#"key = "1""#).default("null").about("its key"),
+        optional("value", BYTES, r#"value = '{"order_id":1}'"#).default("null").about("its value"),
         optional("topic", ValueShape::Text, r#"topic = "orders""#)
             .default("the source's first topic")
             .about("its topic"),
@@ -324,18 +373,28 @@ pub(super) static TEST_RECORD: TableShape = TableShape {
     ],
 };
 
+const BYTES: ValueShape = ValueShape::Either(&[ValueShape::AnyText, ValueShape::Table(&HEX)]);
+
+pub(super) static HEX: TableShape = TableShape {
+    title: "key or value",
+    about: "Bytes that are no text.",
+    keys: &[required("hex", ValueShape::Text, r#"hex = "00ff""#).about("two digits for each byte")],
+};
+
 /// All tables, as the reference lists them.
-pub(super) static TABLES: [&TableShape; 10] = [
+pub(super) static TABLES: [&TableShape; 12] = [
     &PIPELINE,
     &SOURCE,
     &START,
     &STAGE,
+    &MAX_FAILURES,
     &LIMITS,
     &SINK,
     &COMMIT_EVERY,
     &DEAD_LETTER,
     &TEST,
     &TEST_RECORD,
+    &HEX,
 ];
 
 impl TableShape {

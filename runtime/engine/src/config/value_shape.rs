@@ -29,6 +29,8 @@ pub(super) enum ValueShape {
         min_bytes: u64,
         max_bytes: u64,
     },
+    /// A part of a hundred, above 0 and at most 100.
+    Share,
     /// A date and time with zone.
     Timestamp,
     Table(&'static TableShape),
@@ -97,6 +99,7 @@ fn alternatives(shape: &ValueShape) -> Vec<String> {
         ValueShape::Count { .. } => "a whole number",
         ValueShape::Duration { .. } => "a duration such as `\"10s\"` (`ms`, `s`, `m`, `h` or `d`)",
         ValueShape::Size { .. } => "a size such as `\"64MiB\"` (`B`, `KiB`, `MiB` or `GiB`)",
+        ValueShape::Share => "a share such as `\"1%\"`",
         ValueShape::Timestamp => "a date and time with zone",
         ValueShape::Table(_) | ValueShape::Properties | ValueShape::Object => "a table",
         ValueShape::Tables(_) | ValueShape::Objects => "a list of tables",

@@ -82,7 +82,7 @@ fn the_tests_of_the_orders_pipeline_resolve() {
     let tests = pipeline(ORDERS).tests;
     assert_eq!(tests.len(), 1);
     assert_eq!(tests[0].input.len(), 2);
-    assert_eq!(tests[0].input[1].key.as_deref(), Some("2"));
+    assert_eq!(tests[0].input[1].key.as_deref(), Some(&b"2"[..]));
     assert_eq!(tests[0].input[1].timestamp_ms, Some(1_793_491_200_000));
     assert_eq!(tests[0].expect["chicago-orders"], [json!({ "key": "1" })]);
     assert!(tests[0].expect["lake"].is_empty());
@@ -101,6 +101,35 @@ fn places_lead_back_to_the_text() {
     assert!(ORDERS[pipeline.stages[2].place.with.clone()].starts_with("{ column"));
     assert_eq!(&ORDERS[pipeline.sinks[0].place.clone()], "\"lake\"");
     assert_eq!(&ORDERS[pipeline.sinks[0].column_places["state"].clone()], "\"state\"");
+}
+
+#[test]
+fn max_failures_is_a_count_or_a_share_of_the_last_rows() {
+    let budget = |written: &str| {
+        let text = with_source(&format!(
+            "[[stage]]\nname = \"a\"\nmodule = \"filter\"\non_failure = \"skip\"\n{written}\n{LAKE}"
+        ));
+        let found = pipeline(&text).stages[0].max_failures;
+        found.map(|budget| (budget.count, budget.window_rows))
+    };
+    assert_eq!(budget(""), None);
+    assert_eq!(budget("max_failures = 100"), Some((100, None)));
+    assert_eq!(budget("max_failures = \"1%\""), Some((100, Some(10_000))));
+    assert_eq!(
+        budget("max_failures = { share = \"0.05%\", window_rows = 100_000 }"),
+        Some((50, Some(100_000)))
+    );
+    assert_eq!(budget("max_failures = { count = 7, window_rows = 50 }"), Some((7, Some(50))));
+}
+
+#[test]
+fn bytes_of_a_test_are_text_or_hexadecimal() {
+    let test = "\n[[test]]\nname = \"t\"\nexpect_stop = \"x\"\ninput = [{ key = \"\", value = { hex = \"00fF\" } }, {}]";
+    let tests = pipeline(&with_source(&format!("{LAKE}{test}"))).tests;
+    assert_eq!(tests[0].input[0].key.as_deref(), Some(&b""[..]));
+    assert_eq!(tests[0].input[0].value.as_deref(), Some(&[0, 255][..]));
+    assert_eq!((&tests[0].input[1].key, &tests[0].input[1].value), (&None, &None));
+    assert_eq!(tests[0].expect_stop.as_deref(), Some("x"));
 }
 
 #[test]

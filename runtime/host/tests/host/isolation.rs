@@ -1,6 +1,6 @@
 use crate::guests::*;
 use arrow_array::Int64Array;
-use gristmill_host::{FailureKind, Lane, LaneError, LaneOutput, Limits};
+use gristmill_host::{FailureKind, Lane, LaneError, LaneOutput, Limits, LogLevel};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -108,4 +108,54 @@ fn a_row_is_not_blamed_for_a_worn_out_instance() {
         let output = lane.process(&longs(0..length), length as usize).unwrap();
         assert_eq!((output.row_count, output.failures.len()), (length as usize, 0));
     }
+}
+
+/// A stage that logs a line about row 0 of each batch, and breaks on batches of more than one row: every row comes
+/// through alone.
+fn logs_and_takes_one_row() -> Vec<u8> {
+    let answer = answer(&["n"], json!([]), &[]);
+    let line = "error: row 0: odd\nplain";
+    let text = format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 3)
+  (data (i32.const 1024) "{answer_bytes}")
+  (data (i32.const 0) "\00\00\00\00\00\04\00\00{answer_size}")
+  (data (i32.const 32) "\40\00\00\00{line_size}")
+  (data (i32.const 64) "{line_bytes}")
+  (data (i32.const 128) "GMF1\40\00\20\00\40\00\00\00")
+  (data (i32.const 256) "\00\00\00\00\80\00\00\00\40\00\00\00")
+  (func (export "describe") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
+  (func (export "process") (param $at i32) (param i32) (result i32)
+    (drop (call $write (i32.const 1) (i32.const 32) (i32.const 1) (i32.const 2048)))
+    (if (i32.gt_u (i32.load offset=12 (local.get $at)) (i32.const 1)) (then unreachable))
+    (i32.const 256)))"#,
+        answer_bytes = literal(answer.as_bytes()),
+        answer_size = literal(&(answer.len() as u32).to_le_bytes()),
+        line_bytes = literal(line.as_bytes()),
+        line_size = literal(&(line.len() as u32).to_le_bytes()),
+    );
+    wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+#[test]
+fn log_lines_name_the_rows_of_the_whole_batch_and_come_once() {
+    let stage = described(&host(), &logs_and_takes_one_row(), &longs_schema(), tight());
+    let output = Lane::new(stage).process(&longs([1, 2, 3]), 3).unwrap();
+    assert_eq!((output.row_count, output.failures.len()), (0, 0));
+    let lines: Vec<_> =
+        output.log_lines.iter().map(|line| (line.level, line.row, line.text.as_str())).collect();
+    let (odd, plain) = (LogLevel::Error, LogLevel::Info);
+    assert_eq!(
+        lines,
+        [
+            (odd, Some(0), "odd"),
+            (plain, None, "plain"),
+            (odd, Some(1), "odd"),
+            (plain, None, "plain"),
+            (odd, Some(2), "odd"),
+            (plain, None, "plain"),
+        ]
+    );
 }

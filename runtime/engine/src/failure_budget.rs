@@ -1,0 +1,155 @@
+//! How many rows a stage may fail before the pipeline stops, over all its lanes.
+//!
+//! A budget counts rows, not time, so that the same records meet the same end whatever the hour. It is not kept on disk:
+//! a run begins with a fresh one, and meets again the records that the last run did not commit.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use crate::config::MaxFailures;
+
+/// Failures that an error names, the last ones.
+const LAST_SHOWN_MAX: usize = 3;
+/// A longer reason is cut in the error; a dead letter has all of it.
+const REASON_CHARS_MAX: usize = 200;
+
+/// What one stage failed lately.
+#[derive(Debug, Default)]
+pub(crate) struct FailureBudget {
+    /// Rows that the stage was given since the run began.
+    rows: u64,
+    failed: u64,
+    /// Numbers of the failed rows, counted from the run's first, as far back as the window reaches. At most one more
+    /// than the budget allows.
+    recent: VecDeque<u64>,
+    last: VecDeque<String>,
+}
+
+/// A budget that is used up.
+#[derive(Debug)]
+pub(crate) struct Exceeded {
+    failed: u64,
+    of_rows: u64,
+    limit: MaxFailures,
+    last: Vec<String>,
+}
+
+impl FailureBudget {
+    /// Counts one batch: its rows, and of those that failed the number within the batch and the reason, ascending.
+    ///
+    /// # Errors
+    /// At the first failure that is one too many.
+    pub fn spend<'f>(
+        &mut self,
+        limit: MaxFailures,
+        rows_in: u64,
+        failures: impl Iterator<Item = (u32, String)> + 'f,
+    ) -> Result<(), Exceeded> {
+        let first = self.rows;
+        self.rows += rows_in;
+        for (row, what) in failures {
+            self.fail(limit, first + u64::from(row), &what)?;
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, limit: MaxFailures, row: u64, what: &str) -> Result<(), Exceeded> {
+        self.failed += 1;
+        if self.last.len() == LAST_SHOWN_MAX {
+            self.last.pop_front();
+        }
+        self.last.push_back(cut(what));
+        let failed = match limit.window_rows {
+            None => self.failed,
+            Some(window_rows) => {
+                self.recent.push_back(row);
+                while self.recent.front().is_some_and(|old| old + window_rows <= row) {
+                    self.recent.pop_front();
+                }
+                self.recent.len() as u64
+            }
+        };
+        if failed <= limit.count {
+            return Ok(());
+        }
+        let of_rows = limit.window_rows.map_or(row + 1, |window| window.min(row + 1));
+        Err(Exceeded { failed, of_rows, limit, last: self.last.iter().cloned().collect() })
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(REASON_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Exceeded { failed, of_rows, limit, last } = self;
+        let span = if limit.window_rows.is_some() { "the last" } else { "its" };
+        write!(
+            f,
+            "failed {failed} of {span} {of_rows} rows, `max_failures` allows {}",
+            limit.count
+        )?;
+        f.write_str("; the last were: ")?;
+        f.write_str(&last.join("; "))?;
+        f.write_str(
+            " (nothing of this micro-batch is committed: mend the records' producer or the stage, or raise \
+             `max_failures`, and start again)",
+        )
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn spend(
+        budget: &mut FailureBudget,
+        limit: MaxFailures,
+        rows: u64,
+        failed: &[u32],
+    ) -> Result<(), String> {
+        let failures = failed.iter().map(|row| (*row, format!("offset {row}: no")));
+        budget.spend(limit, rows, failures).map_err(|exceeded| exceeded.to_string())
+    }
+
+    #[test]
+    fn a_count_holds_for_the_whole_run() {
+        let limit = MaxFailures { count: 3, window_rows: None };
+        let mut budget = FailureBudget::default();
+        spend(&mut budget, limit, 1_000, &[1, 2]).unwrap();
+        spend(&mut budget, limit, 1_000_000, &[7]).unwrap();
+        let error = spend(&mut budget, limit, 10, &[5, 6]).unwrap_err();
+        let begin = "failed 4 of its 1001006 rows, `max_failures` allows 3; \
+                     the last were: offset 2: no; offset 7: no; offset 5: no (nothing";
+        assert!(error.starts_with(begin), "{error}");
+    }
+
+    #[test]
+    fn a_share_holds_for_the_rows_of_its_window() {
+        let limit = MaxFailures { count: 2, window_rows: Some(100) };
+        let mut budget = FailureBudget::default();
+        // One failure in 50 rows, for ever.
+        for _ in 0..1_000 {
+            spend(&mut budget, limit, 50, &[0]).unwrap();
+        }
+        assert!(budget.recent.len() <= 3);
+        spend(&mut budget, limit, 100, &[99]).unwrap();
+        spend(&mut budget, limit, 10, &[0]).unwrap();
+        let error = spend(&mut budget, limit, 10, &[9]).unwrap_err();
+        assert!(error.starts_with("failed 3 of the last 100 rows"), "{error}");
+    }
+
+    #[test]
+    fn the_first_rows_of_a_run_are_judged_by_the_count_of_their_window() {
+        let limit = MaxFailures { count: 1, window_rows: Some(100) };
+        let mut budget = FailureBudget::default();
+        spend(&mut budget, limit, 1, &[0]).unwrap();
+        let error = spend(&mut budget, limit, 1, &[0]).unwrap_err();
+        assert!(error.starts_with("failed 2 of the last 2 rows"), "{error}");
+    }
+}
