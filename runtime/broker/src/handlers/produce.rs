@@ -15,14 +15,16 @@ use bytes::Bytes;
 use futures::future::join_all;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::Acknowledged;
 use crate::broker::Broker;
 use crate::log::record_batch::Header;
-use crate::log::{Appended, Log};
+use crate::log::{AppendError, Appended, Log};
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::topic::Topic;
@@ -34,6 +36,31 @@ struct Waiting {
     partition: usize,
     log: Log,
     end_offset: i64,
+}
+
+/// Why nothing of a partition's records was appended.
+struct Rejection {
+    refusal: Refusal,
+    /// The records at fault by their place in the batch, if it is not the whole (v8+, KIP-467). The producer may
+    /// send the others again.
+    places: Vec<i32>,
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Rejection {
+        Rejection { refusal, places: Vec::new() }
+    }
+}
+
+impl From<AppendError> for Rejection {
+    fn from(error: AppendError) -> Rejection {
+        let refusal = Refusal::new(error.kafka_error(), error.to_string());
+        let places = match error {
+            AppendError::WithoutKey { places } => places,
+            _ => Vec::new(),
+        };
+        Rejection { refusal, places }
+    }
 }
 
 /// Appends at once, in the order of the requests; the future waits for durability.
@@ -78,7 +105,9 @@ fn append_topic(
                 waiting.push(Waiting { topic: place, partition: answers.len(), log, end_offset });
                 answer
             }
-            Err(refusal) => refused(answer, &refusal),
+            Err(Rejection { refusal, places }) => {
+                refused(answer, &refusal).with_record_errors(record_errors(&places, &refusal))
+            }
         });
     }
     TopicProduceResponse::default().with_name(data.name.clone()).with_partition_responses(answers)
@@ -89,8 +118,8 @@ fn append_partition(
     request: &ProduceRequest,
     topic: Option<&Topic>,
     asked: &PartitionProduceData,
-) -> Result<(PartitionProduceResponse, Log, i64), Refusal> {
-    let refuse = |error, message: &str| Err(Refusal::new(error, message));
+) -> Result<(PartitionProduceResponse, Log, i64), Rejection> {
+    let refuse = |error, message: &str| Err(Refusal::new(error, message).into());
     if !(-1..=1).contains(&request.acks) {
         return refuse(ResponseError::InvalidRequiredAcks, "acks must be 0, 1 or -1");
     }
@@ -125,20 +154,17 @@ fn append(
     partition: i32,
     log: &Log,
     records: Bytes,
-) -> Result<Appended, Refusal> {
+) -> Result<Appended, Rejection> {
     let transactional = transactional_producers(&records);
-    let append = || {
-        let appended = log.append(records);
-        appended.map_err(|error| Refusal::new(error.kafka_error(), error.to_string()))
-    };
+    let append = || log.append(records).map_err(Rejection::from);
     let Some(&producer) = transactional.first() else { return append() };
     let refuse = |error, message: &str| Refusal::new(error, message);
     let Some(id) = &request.transactional_id else {
         let message = "records of a transaction in a request without a transactional id";
-        return Err(refuse(ResponseError::InvalidTxnState, message));
+        return Err(refuse(ResponseError::InvalidTxnState, message).into());
     };
     if transactional.iter().any(|other| *other != producer) {
-        return Err(refuse(ResponseError::InvalidRecord, "records of several producers"));
+        return Err(refuse(ResponseError::InvalidRecord, "records of several producers").into());
     }
     let transactions = broker.transactions();
     let appended = transactions.in_transaction(id, producer, topic.name(), partition, append);
@@ -169,6 +195,15 @@ fn refused(answer: PartitionProduceResponse, refusal: &Refusal) -> PartitionProd
         .with_log_append_time_ms(-1)
         .with_log_start_offset(-1)
         .with_error_message(refusal.text())
+}
+
+fn record_errors(places: &[i32], refusal: &Refusal) -> Vec<BatchIndexAndErrorMessage> {
+    let error = |place: &i32| {
+        BatchIndexAndErrorMessage::default()
+            .with_batch_index(*place)
+            .with_batch_index_error_message(refusal.text())
+    };
+    places.iter().map(error).collect()
 }
 
 async fn wait_until_durable(waiting: Vec<Waiting>, response: &mut ProduceResponse) {

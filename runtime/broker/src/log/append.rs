@@ -312,14 +312,13 @@ fn check_client_batch(header: &Header, config: &LogConfig, now_ms: i64) -> Resul
 fn check_keys(header: &Header, batch: &[u8]) -> Result<(), AppendError> {
     let invalid = |error: records::Undecodable| AppendError::Invalid(error.to_string());
     let payload = records::payload(header, batch).map_err(invalid)?;
-    for record in records::iter(&payload) {
+    let mut places = Vec::new();
+    for (place, record) in (0..).zip(records::iter(&payload)) {
         if record.map_err(invalid)?.key.is_none() {
-            return Err(AppendError::Invalid(
-                "a compacted topic takes no record without a key".into(),
-            ));
+            places.push(place);
         }
     }
-    Ok(())
+    if places.is_empty() { Ok(()) } else { Err(AppendError::WithoutKey { places }) }
 }
 
 /// The rules of idempotence and transactions. Some: the one batch is there already.
