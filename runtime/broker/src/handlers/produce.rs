@@ -1,10 +1,10 @@
-//! Produce (api code 0, v3-v12): appends record batches to partitions.
+//! Produce (api code 0, v0-v12): appends record batches to partitions.
 //!
-//! - Record batches of format 2 only, stored as they came; see `log/` for what is checked.
+//! - Record batches of format 2, stored as they came; see `log/` for what is checked.
+//! - Message sets of formats 0 and 1 (v0-v2) become one record batch.
 //! - acks=0: no answer; an error closes the connection. acks=1: answered after the write to the
 //!   page
 //!   cache. acks=all: answered when the records are durable, for many requests at once.
-//! - Offered from version 0 for old librdkafka (see the table), but versions 0 to 2 aren't spoken.
 //! - Records of a transaction are taken while it is open and has announced the partition; else
 //!   INVALID_TXN_STATE, or INVALID_PRODUCER_EPOCH for a fenced producer.
 //! - Left out: v12's partitions that announce themselves (KIP-890); v13 (topic ids, KIP-516).
@@ -22,9 +22,10 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::Acknowledged;
+use super::produce_versions::{AnyRequest, AnyResponse};
 use crate::broker::Broker;
 use crate::log::record_batch::Header;
-use crate::log::{AppendError, Appended, Log};
+use crate::log::{AppendError, Appended, Log, message_set};
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::topic::Topic;
@@ -36,6 +37,13 @@ struct Waiting {
     partition: usize,
     log: Log,
     end_offset: i64,
+}
+
+/// What the request says to all of its partitions.
+struct Call<'a> {
+    broker: &'a Broker,
+    version: i16,
+    request: &'a ProduceRequest,
 }
 
 /// Why nothing of a partition's records was appended.
@@ -67,13 +75,14 @@ impl From<AppendError> for Rejection {
 pub(super) fn handle(
     broker: Arc<Broker>,
     session: Session,
-    request: ProduceRequest,
-) -> impl Future<Output = Acknowledged<ProduceResponse>> + Send + 'static {
+    AnyRequest(request): AnyRequest,
+) -> impl Future<Output = Acknowledged<AnyResponse>> + Send + 'static {
     let acks = request.acks;
     let mut waiting = Vec::new();
     let mut answers = Vec::with_capacity(request.topic_data.len());
     for topic in &request.topic_data {
-        answers.push(append_topic(&broker, &request, topic, answers.len(), &mut waiting));
+        let call = Call { broker: &broker, version: session.version, request: &request };
+        answers.push(append_topic(&call, topic, answers.len(), &mut waiting));
     }
     async move {
         let mut response = ProduceResponse::default().with_responses(answers);
@@ -83,22 +92,21 @@ pub(super) fn handle(
         log_errors(&broker, &session, &response);
         Acknowledged(match acks {
             0 => close_on_error(&response),
-            _ => Ok(Some(response)),
+            _ => Ok(Some(AnyResponse(response))),
         })
     }
 }
 
 fn append_topic(
-    broker: &Broker,
-    request: &ProduceRequest,
+    call: &Call<'_>,
     data: &TopicProduceData,
     place: usize,
     waiting: &mut Vec<Waiting>,
 ) -> TopicProduceResponse {
-    let topic = broker.topic(&data.name);
+    let topic = call.broker.topic(&data.name);
     let mut answers = Vec::with_capacity(data.partition_data.len());
     for asked in &data.partition_data {
-        let appended = append_partition(broker, request, topic.as_deref(), asked);
+        let appended = append_partition(call, topic.as_deref(), asked);
         let answer = PartitionProduceResponse::default().with_index(asked.index);
         answers.push(match appended {
             Ok((answer, log, end_offset)) => {
@@ -114,13 +122,12 @@ fn append_topic(
 }
 
 fn append_partition(
-    broker: &Broker,
-    request: &ProduceRequest,
+    call: &Call<'_>,
     topic: Option<&Topic>,
     asked: &PartitionProduceData,
 ) -> Result<(PartitionProduceResponse, Log, i64), Rejection> {
     let refuse = |error, message: &str| Err(Refusal::new(error, message).into());
-    if !(-1..=1).contains(&request.acks) {
+    if !(-1..=1).contains(&call.request.acks) {
         return refuse(ResponseError::InvalidRequiredAcks, "acks must be 0, 1 or -1");
     }
     let Some(topic) = topic else {
@@ -137,8 +144,12 @@ fn append_partition(
         return refuse(ResponseError::InvalidRecord, "a produce request without records");
     }
     let bytes = records.len() as u64;
-    let appended = append(broker, request, topic, asked.index, log, records)?;
-    broker.metrics().produced_bytes.add(bytes);
+    let records = match call.version {
+        0..=2 => message_set::to_record_batch(&records)?,
+        _ => records,
+    };
+    let appended = append(call, topic, asked.index, log, records)?;
+    call.broker.metrics().produced_bytes.add(bytes);
     let answer = PartitionProduceResponse::default()
         .with_index(asked.index)
         .with_base_offset(appended.first_offset)
@@ -148,8 +159,7 @@ fn append_partition(
 }
 
 fn append(
-    broker: &Broker,
-    request: &ProduceRequest,
+    call: &Call<'_>,
     topic: &Topic,
     partition: i32,
     log: &Log,
@@ -159,14 +169,14 @@ fn append(
     let append = || log.append(records).map_err(Rejection::from);
     let Some(&producer) = transactional.first() else { return append() };
     let refuse = |error, message: &str| Refusal::new(error, message);
-    let Some(id) = &request.transactional_id else {
+    let Some(id) = &call.request.transactional_id else {
         let message = "records of a transaction in a request without a transactional id";
         return Err(refuse(ResponseError::InvalidTxnState, message).into());
     };
     if transactional.iter().any(|other| *other != producer) {
         return Err(refuse(ResponseError::InvalidRecord, "records of several producers").into());
     }
-    let transactions = broker.transactions();
+    let transactions = call.broker.transactions();
     let appended = transactions.in_transaction(id, producer, topic.name(), partition, append);
     appended.map_err(|error| {
         let error = super::fencing_error(error, false);
@@ -221,7 +231,7 @@ async fn wait_until_durable(waiting: Vec<Waiting>, response: &mut ProduceRespons
 }
 
 /// The answer has no errors that a client of acks=0 would have to know.
-fn close_on_error(response: &ProduceResponse) -> anyhow::Result<Option<ProduceResponse>> {
+fn close_on_error(response: &ProduceResponse) -> anyhow::Result<Option<AnyResponse>> {
     match first_error(response) {
         None => Ok(None),
         Some(why) => anyhow::bail!("acks=0 and an error: {why}"),

@@ -11,6 +11,7 @@ use super::config::{LogConfig, TimestampType};
 use super::error::{AppendError, LogError};
 use super::flusher::Durability;
 use super::producer_state::{CompletedTransaction, Marker, StoredBatch, Verdict};
+use super::recompress::recompress;
 use super::record_batch::{self, HEADER_BYTES, Header, NO_TIMESTAMP, Patch};
 use super::records;
 use super::segment::Segment;
@@ -56,6 +57,10 @@ impl Shared {
         let size_max = match origin {
             Origin::Client => config.message_bytes_max,
             Origin::Broker => u32::MAX,
+        };
+        let records = match config.compression.filter(|_| origin == Origin::Client) {
+            Some(codec) => &*recompress(records, codec, size_max)?,
+            None => records,
         };
         let mut headers = record_batch::split(records, size_max)?;
         let markers = check_batches(records, &headers, origin, &config, self.clock.now_ms())?;

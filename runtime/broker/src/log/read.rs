@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Log;
 use super::error::{LogError, ReadError};
+use super::read_buffers;
 use super::record_batch::{HEADER_BYTES, Header};
 use super::segment::Segment;
 use super::shared::Shared;
@@ -188,7 +189,7 @@ impl Segment {
                     if len == 0 {
                         return self.read_one(position + at as u64, &first, size_bytes, true);
                     }
-                    let records = Bytes::from(buffer).slice(at..at + len);
+                    let records = read_buffers::share(buffer).slice(at..at + len);
                     return Ok(Read::Found(Found { records, next_offset }));
                 }
             }
@@ -199,7 +200,7 @@ impl Segment {
     /// The bytes at `position`, at most `len_max` and none behind the end.
     fn buffer(&self, position: u64, end: u64, len_max: usize) -> Result<Vec<u8>, LogError> {
         let len = (end - position).min(len_max as u64) as usize;
-        let mut buffer = Vec::with_capacity(len);
+        let mut buffer = read_buffers::take(len);
         self.file()
             .read_at(position, len, &mut buffer)
             .map_err(|error| LogError::io("cannot read", self.path(), error))?;
@@ -241,7 +242,7 @@ impl Segment {
             return Err(LogError::Damaged { path: self.path().to_owned(), position, why });
         }
         let next_offset = header.next_offset();
-        Ok(Read::Found(Found { records: Bytes::from(buffer), next_offset }))
+        Ok(Read::Found(Found { records: read_buffers::share(buffer), next_offset }))
     }
 }
 
