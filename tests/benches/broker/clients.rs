@@ -91,6 +91,7 @@ impl Load {
             .set("bootstrap.servers", bootstrap)
             .set("group.id", "bench")
             .set("enable.auto.commit", "false")
+            .set("fetch.queue.backoff.ms", "5") // default: a second, whenever the application is slower
             .create()
             .context("cannot make a consumer")?;
         let mut assignment = TopicPartitionList::new();

@@ -13,6 +13,8 @@ use crate::servers::Running;
 
 const RECORDS: usize = 100;
 const TOPIC: &str = "transactions";
+/// Whose offset is committed.
+const SOURCE: &str = "source";
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Transactions before the first that counts.
 const WARM_UP: usize = 50;
@@ -25,6 +27,7 @@ pub fn bench(servers: &[Running], count: usize) -> Result<()> {
     );
     for server in servers {
         clients::create_topic(server.address(), TOPIC, 1)?;
+        clients::create_topic(server.address(), SOURCE, 1)?;
         let mut times = measure(server.address(), count)?;
         times.sort();
         let ms = |place: usize| times[place.min(times.len() - 1)].as_secs_f64() * 1e3;
@@ -71,7 +74,7 @@ fn transaction(
         producer.send(record).map_err(|(error, _)| error)?;
     }
     let mut offsets = TopicPartitionList::new();
-    offsets.add_partition_offset("source", 0, Offset::Offset(number as i64))?;
+    offsets.add_partition_offset(SOURCE, 0, Offset::Offset(number as i64))?;
     producer.send_offsets_to_transaction(&offsets, group, TIMEOUT)?;
     producer.commit_transaction(TIMEOUT)?;
     Ok(())

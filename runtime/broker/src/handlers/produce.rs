@@ -109,8 +109,10 @@ fn append_topic(
         let appended = append_partition(call, topic.as_deref(), asked);
         let answer = PartitionProduceResponse::default().with_index(asked.index);
         answers.push(match appended {
-            Ok((answer, log, end_offset)) => {
-                waiting.push(Waiting { topic: place, partition: answers.len(), log, end_offset });
+            Ok((answer, waits)) => {
+                let (topic, partition) = (place, answers.len());
+                let wait = |(log, end_offset)| Waiting { topic, partition, log, end_offset };
+                waiting.extend(waits.into_iter().map(wait));
                 answer
             }
             Err(Rejection { refusal, places }) => {
@@ -125,7 +127,7 @@ fn append_partition(
     call: &Call<'_>,
     topic: Option<&Topic>,
     asked: &PartitionProduceData,
-) -> Result<(PartitionProduceResponse, Log, i64), Rejection> {
+) -> Result<(PartitionProduceResponse, Vec<(Log, i64)>), Rejection> {
     let refuse = |error, message: &str| Err(Refusal::new(error, message).into());
     if !(-1..=1).contains(&call.request.acks) {
         return refuse(ResponseError::InvalidRequiredAcks, "acks must be 0, 1 or -1");
@@ -148,14 +150,15 @@ fn append_partition(
         0..=2 => message_set::to_record_batch(&records)?,
         _ => records,
     };
-    let appended = append(call, topic, asked.index, log, records)?;
+    let (appended, announcement) = append(call, topic, asked.index, log, records)?;
     call.broker.metrics().produced_bytes.add(bytes);
     let answer = PartitionProduceResponse::default()
         .with_index(asked.index)
         .with_base_offset(appended.first_offset)
         .with_log_append_time_ms(appended.log_append_time_ms)
         .with_log_start_offset(appended.log_start_offset);
-    Ok((answer, log.clone(), appended.end_offset))
+    let waits = [Some((log.clone(), appended.end_offset)), announcement];
+    Ok((answer, waits.into_iter().flatten().collect()))
 }
 
 fn append(
@@ -164,10 +167,10 @@ fn append(
     partition: i32,
     log: &Log,
     records: Bytes,
-) -> Result<Appended, Rejection> {
+) -> Result<(Appended, Option<(Log, i64)>), Rejection> {
     let transactional = transactional_producers(&records);
     let append = || log.append(records).map_err(Rejection::from);
-    let Some(&producer) = transactional.first() else { return append() };
+    let Some(&producer) = transactional.first() else { return Ok((append()?, None)) };
     let refuse = |error, message: &str| Refusal::new(error, message);
     let Some(id) = &call.request.transactional_id else {
         let message = "records of a transaction in a request without a transactional id";
@@ -177,11 +180,12 @@ fn append(
         return Err(refuse(ResponseError::InvalidRecord, "records of several producers").into());
     }
     let transactions = call.broker.transactions();
-    let appended = transactions.in_transaction(id, producer, topic.name(), partition, append);
-    appended.map_err(|error| {
+    let written = transactions.in_transaction(id, producer, topic.name(), partition, append);
+    let written = written.map_err(|error| {
         let error = super::fencing_error(error, false);
         refuse(error, "the producer has no open transaction that holds this partition")
-    })?
+    })?;
+    Ok((written.outcome?, Some(written.announcement)))
 }
 
 /// The producers of transactional batches. Bytes that are no batches are left for the log to
