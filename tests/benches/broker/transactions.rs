@@ -73,6 +73,10 @@ fn transaction(
         let record = BaseRecord::<(), [u8]>::to(TOPIC).payload(&[b'x'; 500]).partition(0);
         producer.send(record).map_err(|(error, _)| error)?;
     }
+    // The commit waits for deliveries that only a poll takes from the queue.
+    while producer.in_flight_count() > 0 {
+        producer.poll(Duration::from_millis(1));
+    }
     let mut offsets = TopicPartitionList::new();
     offsets.add_partition_offset(SOURCE, 0, Offset::Offset(number as i64))?;
     producer.send_offsets_to_transaction(&offsets, group, TIMEOUT)?;
