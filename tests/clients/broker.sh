@@ -6,11 +6,12 @@ failed=0
 folder=$(mktemp -d)
 broker_pid=
 
-# Starts the broker of the given binary on an address (default: a free port of loopback) and sets
-# BOOTSTRAP. Its data stay in the folder from start to start.
+# start_broker BINARY [ADDRESS [FLAG…]]: starts the broker on an address (default: a free port of
+# loopback) and sets BOOTSTRAP. Its data stay in the folder from start to start.
 start_broker() {
   local binary=$1 listen=${2:-127.0.0.1:0} attempt
-  "$binary" broker --data-dir "$folder/data" --listen "$listen" \
+  shift $(($# < 2 ? $# : 2))
+  "$binary" broker --data-dir "$folder/data" --listen "$listen" "$@" \
     > "$folder/broker.out" 2>> "$folder/broker.log" &
   broker_pid=$!
   for attempt in $(seq 300); do

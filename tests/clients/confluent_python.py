@@ -1,4 +1,4 @@
-"""confluent-kafka (PyPI) on the built-in broker: producers, groups, times, offsets, topics.
+"""confluent-kafka (PyPI) on the built-in broker: producers, groups, transactions, times, admin.
 
 Usage: confluent_python.py PATH-OF-GRISTMILL
 Starts a broker of its own in a fresh folder on a free port; the last line is `N passed, N failed`.
@@ -12,8 +12,24 @@ import sys
 import tempfile
 import time
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+)
 
 ANSWER_SECONDS = 15
 FIRST_TIMESTAMP_MS = 1_700_000_000_000
@@ -81,9 +97,19 @@ class Client:
         assert left == 0 and not errors, (left, errors[:1])
         return offsets
 
+    def setting(self, topic, name):
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        return only(self.admin.describe_configs([resource]))[name].value
+
     def consumer(self, group, **settings):
         defaults = {"auto.offset.reset": "earliest", "enable.auto.commit": False}
         return Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, **defaults, **settings})
+
+
+def only(futures):
+    """The result of an admin call that asks for one thing."""
+    [future] = futures.values()
+    return future.result(ANSWER_SECONDS)
 
 
 def take(consumer, count):
@@ -99,6 +125,23 @@ def take(consumer, count):
     return taken
 
 
+def to_the_end(consumer):
+    """The values up to the first time that the end of a partition is told."""
+    values = []
+    deadline = time.monotonic() + 2 * ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        message = consumer.poll(0.5)
+        if message is None:
+            continue
+        if not message.error():
+            values.append(message.value())
+        elif message.error().code() == KafkaError._PARTITION_EOF:
+            return values
+        else:
+            raise KafkaException(message.error())
+    raise AssertionError(f"no end after {len(values)} records")
+
+
 def committed(consumer, topic, partition=0):
     return consumer.committed([TopicPartition(topic, partition)], timeout=ANSWER_SECONDS)[0].offset
 
@@ -107,9 +150,9 @@ def committed(consumer, topic, partition=0):
 def makes_and_describes_topics(client):
     client.create("made", partitions=3, **{"retention.ms": "86400000"})
     assert len(client.admin.list_topics(timeout=ANSWER_SECONDS).topics["made"].partitions) == 3
-    resource = ConfigResource(ConfigResource.Type.TOPIC, "made")
-    described = client.admin.describe_configs([resource])[resource].result(ANSWER_SECONDS)
-    assert described["retention.ms"].value == "86400000"
+    assert client.setting("made", "retention.ms") == "86400000"
+    described = only(client.admin.describe_topics(TopicCollection(["made"])))
+    assert [partition.leader.id for partition in described.partitions] == [described.partitions[0].leader.id] * 3
 
 
 @scenario
@@ -120,6 +163,30 @@ def refuses_a_topic_that_exists(client):
         assert error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS, error
     else:
         raise AssertionError("made a second time")
+
+
+@scenario
+def adds_partitions(client):
+    only(client.admin.create_partitions([NewPartitions("made", 4)]))
+    assert len(client.admin.list_topics("made", timeout=ANSWER_SECONDS).topics["made"].partitions) == 4
+
+
+@scenario
+def changes_settings_whole_and_one_by_one(client):
+    topic = ConfigResource.Type.TOPIC
+    only(client.admin.alter_configs([ConfigResource(topic, "made", set_config={"retention.ms": "1000000"})]))
+    assert client.setting("made", "retention.ms") == "1000000"
+
+    def one(name, value, operation):
+        entry = ConfigEntry(name, value, incremental_operation=operation)
+        resource = ConfigResource(topic, "made", incremental_configs=[entry])
+        only(client.admin.incremental_alter_configs([resource]))
+
+    one("cleanup.policy", "compact", AlterConfigOpType.SET)
+    assert client.setting("made", "cleanup.policy") == "compact"
+    assert client.setting("made", "retention.ms") == "1000000"
+    one("cleanup.policy", None, AlterConfigOpType.DELETE)
+    assert client.setting("made", "cleanup.policy") == "delete"
 
 
 @scenario
@@ -200,6 +267,17 @@ def cooperative_members_work(client):
 
 
 @scenario
+def a_static_member_comes_back_to_its_share(client):
+    settings = {"group.instance.id": "first"}
+    for _ in range(2):
+        member = client.consumer("static", **settings)
+        member.subscribe(["grouped"])
+        take(member, 301)
+        assert len(member.assignment()) == 3
+        member.close()
+
+
+@scenario
 def a_committed_record_is_not_read_again_by_its_group(client):
     consumer = client.consumer("halfway")
     consumer.assign([TopicPartition("codec-none", 0, 0)])
@@ -231,7 +309,59 @@ def offsets_are_listed(client):
 
     assert listed(OffsetSpec.earliest()) == 0
     assert listed(OffsetSpec.latest()) == 300
+    assert listed(OffsetSpec.max_timestamp()) == 299
     assert listed(OffsetSpec.for_timestamp(FIRST_TIMESTAMP_MS + 3_000)) == 3
+
+
+@scenario
+def a_committed_transaction_is_seen_and_an_aborted_one_never(client):
+    client.create("committed")
+    producer = Producer({"bootstrap.servers": client.bootstrap, "transactional.id": "writer"})
+    producer.init_transactions(ANSWER_SECONDS)
+    for value, end in [(b"no", producer.abort_transaction), (b"yes", producer.commit_transaction)]:
+        producer.begin_transaction()
+        for _ in range(10):
+            producer.produce("committed", value)
+        producer.flush(ANSWER_SECONDS)
+        end(ANSWER_SECONDS)
+    for isolation, expected in [("read_committed", [b"yes"] * 10), ("read_uncommitted", [b"no"] * 10 + [b"yes"] * 10)]:
+        consumer = client.consumer(isolation, **{"isolation.level": isolation, "enable.partition.eof": True})
+        consumer.assign([TopicPartition("committed", 0, 0)])
+        assert to_the_end(consumer) == expected
+        consumer.close()
+
+
+@scenario
+def offsets_go_with_their_transaction(client):
+    consumer = client.consumer("exactly-once")
+    consumer.subscribe(["grouped"])
+    take(consumer, 1)
+    producer = Producer({"bootstrap.servers": client.bootstrap, "transactional.id": "mover"})
+    producer.init_transactions(ANSWER_SECONDS)
+    for offset, end, expected in [(5, producer.abort_transaction, -1001), (7, producer.commit_transaction, 7)]:
+        producer.begin_transaction()
+        producer.produce("committed", b"moved")
+        offsets = [TopicPartition("grouped", 0, offset)]
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), ANSWER_SECONDS)
+        end(ANSWER_SECONDS)
+        assert committed(consumer, "grouped") == expected
+    consumer.close()
+
+
+@scenario
+def an_older_producer_is_fenced(client):
+    settings = {"bootstrap.servers": client.bootstrap, "transactional.id": "fenced"}
+    older, newer = Producer(settings), Producer(settings)
+    for producer in [older, newer]:
+        producer.init_transactions(ANSWER_SECONDS)
+    try:
+        older.begin_transaction()
+        older.produce("committed", b"never seen")
+        older.commit_transaction(ANSWER_SECONDS)
+    except KafkaException as error:
+        assert error.args[0].code() == KafkaError._FENCED, error
+    else:
+        raise AssertionError("not fenced")
 
 
 @scenario
@@ -253,9 +383,25 @@ def groups_are_listed_described_and_deleted(client):
     assert "readers" in {group.group_id for group in groups}
     described = client.admin.describe_consumer_groups(["readers"])["readers"].result(ANSWER_SECONDS)
     assert described.state.name == "EMPTY", described.state
+    asked = ConsumerGroupTopicPartitions("readers", [TopicPartition("grouped", 0)])
+    assert only(client.admin.list_consumer_group_offsets([asked])).topic_partitions[0].offset == 100
+    moved = ConsumerGroupTopicPartitions("readers", [TopicPartition("grouped", 0, 5)])
+    only(client.admin.alter_consumer_group_offsets([moved]))
+    assert only(client.admin.list_consumer_group_offsets([asked])).topic_partitions[0].offset == 5
     client.admin.delete_consumer_groups(["readers"])["readers"].result(ANSWER_SECONDS)
     consumer = client.consumer("readers")
     assert committed(consumer, "grouped") < 0
+    consumer.close()
+
+
+@scenario
+def records_are_deleted_up_to_an_offset(client):
+    partition = TopicPartition("codec-none", 0, 50)
+    assert only(client.admin.delete_records([partition])).low_watermark == 50
+    consumer = client.consumer("after deletion")
+    assert consumer.get_watermark_offsets(partition, timeout=ANSWER_SECONDS) == (50, 300)
+    consumer.assign([TopicPartition("codec-none", 0, 0)])
+    assert take(consumer, 1)[0].offset() == 50
     consumer.close()
 
 

@@ -15,6 +15,8 @@ read_all() {
 
 lists_the_broker() { k -L | grep "broker .* at $BOOTSTRAP"; }
 
+describes_itself_as_json() { k -L -J | grep "\"brokers\":\[{\"id\":[0-9]*,\"name\":\"$BOOTSTRAP\"}\]"; }
+
 makes_a_topic_by_writing() {
   echo first | k -P -t made-by-writing
   same "$(k -L -t made-by-writing | grep -c 'partition 0, leader')" 1
@@ -77,6 +79,13 @@ an_idempotent_producer_keeps_order() {
   cmp "$folder/sent" "$folder/received"
 }
 
+a_transaction_is_read_committed() {
+  seq 100 | k -P -t transactional -X transactional.id=kcat
+  same "$(read_all transactional '%s\n' -X isolation.level=read_committed | wc -l)" 100
+  # The marker takes an offset too.
+  k -Q -t transactional:0:-1 | grep 'offset 101'
+}
+
 every_level_of_acks_works() {
   local acks
   for acks in 0 1 all; do echo "acks $acks" | k -P -t acks -X acks=$acks; done
@@ -115,6 +124,7 @@ keeps_everything_over_a_restart() {
 gristmill=$1
 start_broker "$gristmill"
 scenario "lists the broker" lists_the_broker
+scenario "describes itself as JSON" describes_itself_as_json
 scenario "makes a topic by writing to it" makes_a_topic_by_writing
 for codec in none gzip snappy lz4 zstd; do
   scenario "keeps key, value and headers, codec $codec" keeps_key_value_and_headers "$codec"
@@ -129,6 +139,7 @@ scenario "a group goes on where it stopped" a_group_goes_on_where_it_stopped
 scenario "takes a record of 900 kB" takes_a_record_of_900_kb
 scenario "refuses a record of 3 MB" refuses_a_record_of_3_mb
 scenario "an idempotent producer keeps order" an_idempotent_producer_keeps_order
+scenario "a transaction is read committed" a_transaction_is_read_committed
 scenario "every level of acks works" every_level_of_acks_works
 scenario "keys keep to their partition, whoever writes" keys_keep_to_their_partition
 scenario "outlives garbage" outlives_garbage

@@ -7,6 +7,7 @@
 mod bench;
 mod clients;
 mod demo;
+mod kafka;
 mod licences;
 mod setup;
 mod steps;
@@ -24,7 +25,7 @@ Usage: cargo xtask COMMAND
   demo [--orders N|FILE …]    build everything and run the main job on retail orders
   test [--without-clients]    format, lints, licences, every test, the suites of other people's clients
   licences                    the licences of everything that is built in, against deny.toml
-  bench [NAME …]              how fast: hand-written Rust, the WebAssembly stages, the whole pipeline
+  bench [NAME …]              how fast: `chain` (stages, engine), `broker` (beside Apache Kafka)
 
 What follows `demo` goes to `gristmill demo`: see `cargo xtask demo --help`.";
 

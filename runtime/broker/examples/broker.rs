@@ -1,6 +1,7 @@
 //! The broker alone, for trying clients against it: `cargo run --example broker -- DIR HOST:PORT`.
 //!
-//! A third argument `page-cache` answers acks=all before the disk has the records, as Kafka does.
+//! Then may follow `page-cache`, to answer acks=all before the disk has the records, as Kafka does, and
+//! `partitions=N`, for the topics that clients make by naming them.
 //! Ctrl-C stops it in good order. Log lines go to standard error; `RUST_LOG=debug` shows more.
 
 use anyhow::{Context, Result, bail};
@@ -20,17 +21,22 @@ async fn main() -> Result<()> {
 fn config() -> Result<BrokerConfig> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [data_dir, listen, rest @ ..] = arguments.as_slice() else {
-        bail!("usage: broker DIR HOST:PORT [page-cache]");
+        bail!("usage: broker DIR HOST:PORT [page-cache] [partitions=N]");
     };
-    let durability = match rest.first().map(String::as_str) {
-        None => Durability::Fsync,
-        Some("page-cache") => Durability::PageCache,
-        Some(other) => bail!("`{other}` is no durability; leave it out or say page-cache"),
-    };
-    Ok(BrokerConfig {
+    let mut config = BrokerConfig {
         data_dir: data_dir.into(),
         listen: listen.parse().with_context(|| format!("`{listen}` is no HOST:PORT"))?,
-        durability,
         ..BrokerConfig::default()
-    })
+    };
+    for word in rest {
+        match word.split_once('=') {
+            None if word == "page-cache" => config.durability = Durability::PageCache,
+            Some(("partitions", number)) => {
+                config.default_partitions =
+                    number.parse().with_context(|| format!("`{number}` is no number"))?;
+            }
+            _ => bail!("`{word}` is neither page-cache nor partitions=N"),
+        }
+    }
+    Ok(config)
 }

@@ -86,6 +86,7 @@ impl Broker {
             Arc::clone(&producer_ids),
         ));
         repairs.extend(transactions.load()?);
+        repairs.extend(transactions.abort_unannounced());
         Ok(Broker {
             config,
             folder,

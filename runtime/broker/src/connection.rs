@@ -33,6 +33,9 @@ const UNDER_WAY_MAX: usize = 64;
 /// Bytes of room made for reading at a time. A frame that claims to be larger gets more room only
 /// as its bytes arrive.
 const READ_BYTES: usize = 64 << 10;
+/// Room made at once for a frame that is that large or larger; memory that is not written to costs
+/// nothing.
+const FRAME_BYTES: usize = 1 << 20;
 /// Size of a frame's size.
 const SIZE_BYTES: usize = 4;
 
@@ -137,7 +140,7 @@ impl Connection {
 
     /// The next whole frame without its size, if it has arrived; else makes room for more bytes.
     fn next_frame(&mut self) -> Result<Option<Bytes>> {
-        let mut missing = READ_BYTES;
+        let (mut missing, mut at_once) = (READ_BYTES, READ_BYTES);
         if let Some(mut size) = self.incoming.get(..SIZE_BYTES) {
             let size = size.get_i32();
             let size_max = self.broker.config().request_bytes_max;
@@ -150,9 +153,10 @@ impl Connection {
                 return Ok(Some(self.incoming.split_to(size).freeze()));
             }
             missing = whole - self.incoming.len();
+            at_once = FRAME_BYTES;
         }
         // Doubling: a frame is moved a few times at most, and costs no more than has arrived.
-        let room = missing.min(self.incoming.len().max(READ_BYTES));
+        let room = missing.min(self.incoming.len().max(at_once));
         self.incoming.reserve(room);
         Ok(None)
     }

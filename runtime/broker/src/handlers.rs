@@ -36,6 +36,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod produce_versions;
 mod sync_group;
 mod txn_offset_commit;
 
@@ -76,12 +77,9 @@ const fn handler(
 }
 
 /// Every request that the broker answers; all others close the connection, as in Kafka.
-///
-/// Produce is offered from version 0 although versions 0 to 2 aren't spoken: librdkafka before 2.6
-/// otherwise believes that the broker takes no compressed records (KAFKA-18659).
 #[rustfmt::skip]
 pub(crate) const HANDLERS: &[Handler] = &[
-    handler(ApiKey::Produce, 0, 12, "s 2 4 [s [4 b]]", |call| call.later(produce::handle)),
+    handler(ApiKey::Produce, 0, 12, "s@3 2 4 [s [4 b]]", |call| call.later(produce::handle)),
     handler(
         ApiKey::Fetch, 4, 17,
         "4@-14 4 4 4 1 4@7 4@7 [s@-12 16@13 [4 4@9 8 4@12 8@5 4 #0 16@17]] \

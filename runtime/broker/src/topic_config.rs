@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use kafka_protocol::ResponseError;
 
 use crate::config::BrokerConfig;
+use crate::log::record_batch::Codec;
 use crate::log::{LogConfig, TimestampType};
 use crate::refusal::Refusal;
 
@@ -35,6 +36,8 @@ pub(crate) enum Kind {
     /// A number from 0 to 1.
     Ratio,
     Choice(&'static [&'static str]),
+    /// A version of Kafka, as `2.8` or `3.0-IV1`.
+    Version,
     /// Names joined by commas.
     List(&'static [&'static str]),
 }
@@ -44,7 +47,7 @@ impl Kind {
     pub(crate) fn code(self) -> i8 {
         match self {
             Kind::Boolean => 1,
-            Kind::Choice(_) => 2,
+            Kind::Choice(_) | Kind::Version => 2,
             Kind::Int(_) => 3,
             Kind::Long(_) => 5,
             Kind::Ratio => 6,
@@ -75,8 +78,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "compression.type",
         "producer",
-        Kind::Choice(&["producer"]),
-        "producer: records are stored as the producer compressed them",
+        Kind::Choice(&["uncompressed", "gzip", "snappy", "lz4", "zstd", "producer"]),
+        "the codec of stored records; producer: as they came, which costs least",
     ),
     setting(
         "delete.retention.ms",
@@ -91,6 +94,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("max.compaction.lag.ms", LONG_MAX, Kind::Long(1), "no effect yet"),
     setting("max.message.bytes", "1048588", Kind::Int(0), "largest record batch in bytes"),
     setting("message.downconversion.enable", "true", Kind::Boolean, "no effect"),
+    setting("message.format.version", "3.0-IV1", Kind::Version, "no effect: always format 2"),
     setting(
         "message.timestamp.after.max.ms",
         LONG_MAX,
@@ -155,12 +159,23 @@ fn check_value(kind: Kind, value: &str) -> Result<(), String> {
             Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(()),
             _ => Err("Value must be from 0 to 1".to_owned()),
         },
+        Kind::Version if is_version(value) => Ok(()),
+        Kind::Version => Err("Not a version".to_owned()),
         Kind::Choice(names) if names.contains(&value) => Ok(()),
         Kind::List(names) if value.split(',').all(|name| names.contains(&name.trim())) => Ok(()),
         Kind::Choice(names) | Kind::List(names) => {
             Err(format!("String must be one of: {}", names.join(", ")))
         }
     }
+}
+
+/// Numbers between dots, and perhaps `-IV` with a number.
+fn is_version(value: &str) -> bool {
+    let (numbers, internal) = value.split_once("-IV").unwrap_or((value, "0"));
+    let is_number = |text: &str| text.parse::<u8>().is_ok();
+    (2..=4).contains(&numbers.split('.').count())
+        && numbers.split('.').all(is_number)
+        && is_number(internal)
 }
 
 /// The value that holds for a topic, and whether the topic itself set it.
@@ -212,6 +227,14 @@ pub(crate) fn log_config(configs: &TopicConfigs, broker: &BrokerConfig) -> LogCo
         },
         timestamp_before_ms_max: number("message.timestamp.before.max.ms"),
         timestamp_after_ms_max: number("message.timestamp.after.max.ms"),
+        compression: match text("compression.type").as_str() {
+            "uncompressed" => Some(Codec::None),
+            "gzip" => Some(Codec::Gzip),
+            "snappy" => Some(Codec::Snappy),
+            "lz4" => Some(Codec::Lz4),
+            "zstd" => Some(Codec::Zstd),
+            _ => None,
+        },
         cleanup_delete: has_policy("delete"),
         cleanup_compact: has_policy("compact"),
         ..LogConfig::default()
@@ -243,7 +266,8 @@ mod tests {
             ("cleanup.policy", "delete,burn", "must be one of"),
             ("min.cleanable.dirty.ratio", "2", "from 0 to 1"),
             ("preallocate", "yes", "true or false"),
-            ("compression.type", "gzip", "must be one of"),
+            ("compression.type", "brotli", "must be one of"),
+            ("message.format.version", "newest", "Not a version"),
         ] {
             let refusal = check(&configs(&[(name, value)])).expect_err(name);
             assert_eq!(refusal.error, ResponseError::InvalidConfig);

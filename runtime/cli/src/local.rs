@@ -40,11 +40,17 @@ pub struct LocalBroker {
 }
 
 impl LocalBroker {
-    /// Starts the broker and says where it listens and what it had to repair.
+    /// As [`LocalBroker::start_with`], with Kafka's default of one partition.
     pub async fn start(flags: &LocalFlags) -> Result<LocalBroker> {
+        LocalBroker::start_with(flags, 1).await
+    }
+
+    /// Starts the broker and says where it listens and what it had to repair.
+    pub async fn start_with(flags: &LocalFlags, default_partitions: i32) -> Result<LocalBroker> {
         let config = BrokerConfig {
             data_dir: flags.data_dir()?.join("broker"),
             listen: flags.listen,
+            default_partitions,
             ..BrokerConfig::default()
         };
         let server = Server::start(config).await.map_err(UserError::from_error)?;

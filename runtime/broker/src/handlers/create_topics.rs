@@ -59,14 +59,24 @@ fn create_all(
         let result = CreatableTopicResult::default().with_name(topic.name.clone());
         results.push(match outcome {
             Ok((new, id)) => created(broker, session, result, &new, id),
-            Err(refusal) => result
-                .with_error_code(refusal.error.code())
-                .with_error_message(refusal.text())
-                .with_num_partitions(-1)
-                .with_replication_factor(-1),
+            Err(refusal) => refused(session, result, &refusal),
         });
     }
     CreateTopicsResponse::default().with_topics(results)
+}
+
+fn refused(
+    session: &Session,
+    result: CreatableTopicResult,
+    refusal: &Refusal,
+) -> CreatableTopicResult {
+    let (client, topic) = (session.client_id.as_str(), result.name.as_str());
+    tracing::info!(client, peer = %session.peer, topic, "topic not created: {refusal}");
+    result
+        .with_error_code(refusal.error.code())
+        .with_error_message(refusal.text())
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
 }
 
 fn create(

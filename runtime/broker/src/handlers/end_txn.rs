@@ -1,8 +1,7 @@
 //! EndTxn (api code 26, v0-v4): commits or aborts a transaction.
 //!
-//! - Answered when all markers are written and durable, so that the next transaction can begin at
-//!   once. Kafka answers when the outcome is decided; its next transaction may meet
-//!   CONCURRENT_TRANSACTIONS and wait.
+//! - Answered when the outcome is durable and all markers are written. The next transaction waits
+//!   for their sync inside the broker; in Kafka it may meet CONCURRENT_TRANSACTIONS and ask again.
 //! - Asked again after it is done, it says so again.
 //! - Left out: v5 (an epoch per transaction, KIP-890).
 

@@ -81,6 +81,8 @@ pub(crate) fn frame(api: ApiKey, version: i16, body: &[u8]) -> Bytes {
 pub(crate) fn body(api: ApiKey, version: i16) -> Bytes {
     let v = version;
     match api {
+        // Version 3 without the transactional id, which is null.
+        ApiKey::Produce if v < 3 => encoded(produce().with_transactional_id(None), 3).slice(2..),
         ApiKey::Produce => encoded(produce(), v),
         ApiKey::Fetch => encoded(fetch(v), v),
         ApiKey::ListOffsets => encoded(list_offsets(), v),

@@ -11,6 +11,7 @@ use super::config::{LogConfig, TimestampType};
 use super::error::{AppendError, LogError};
 use super::flusher::Durability;
 use super::producer_state::{CompletedTransaction, Marker, StoredBatch, Verdict};
+use super::recompress::recompress;
 use super::record_batch::{self, HEADER_BYTES, Header, NO_TIMESTAMP, Patch};
 use super::records;
 use super::segment::Segment;
@@ -56,6 +57,10 @@ impl Shared {
         let size_max = match origin {
             Origin::Client => config.message_bytes_max,
             Origin::Broker => u32::MAX,
+        };
+        let records = match config.compression.filter(|_| origin == Origin::Client) {
+            Some(codec) => &*recompress(records, codec, size_max)?,
+            None => records,
         };
         let mut headers = record_batch::split(records, size_max)?;
         let markers = check_batches(records, &headers, origin, &config, self.clock.now_ms())?;
@@ -312,14 +317,13 @@ fn check_client_batch(header: &Header, config: &LogConfig, now_ms: i64) -> Resul
 fn check_keys(header: &Header, batch: &[u8]) -> Result<(), AppendError> {
     let invalid = |error: records::Undecodable| AppendError::Invalid(error.to_string());
     let payload = records::payload(header, batch).map_err(invalid)?;
-    for record in records::iter(&payload) {
+    let mut places = Vec::new();
+    for (place, record) in (0..).zip(records::iter(&payload)) {
         if record.map_err(invalid)?.key.is_none() {
-            return Err(AppendError::Invalid(
-                "a compacted topic takes no record without a key".into(),
-            ));
+            places.push(place);
         }
     }
-    Ok(())
+    if places.is_empty() { Ok(()) } else { Err(AppendError::WithoutKey { places }) }
 }
 
 /// The rules of idempotence and transactions. Some: the one batch is there already.

@@ -1,5 +1,7 @@
 //! The settings of one log, named after Kafka's topic configs.
 
+use super::record_batch::Codec;
+
 /// Whose time a record carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampType {
@@ -35,6 +37,8 @@ pub struct LogConfig {
     pub cleanup_delete: bool,
     /// `cleanup.policy` contains `compact`: records need a key.
     pub cleanup_compact: bool,
+    /// `compression.type`: the codec in which records are kept; None: as the producer sent them.
+    pub compression: Option<Codec>,
     /// `producer.id.expiration.ms`: how long a silent producer is remembered.
     pub producer_expiration_ms: i64,
 }
@@ -55,6 +59,7 @@ impl Default for LogConfig {
             timestamp_after_ms_max: i64::MAX,
             cleanup_delete: true,
             cleanup_compact: false,
+            compression: None,
             producer_expiration_ms: DAY_MS,
         }
     }

@@ -70,6 +70,8 @@ pub enum AppendError {
     Malformed(Malformed),
     /// A record batch that breaks a rule of the protocol or of the topic.
     Invalid(String),
+    /// Records without a key, by their place in the batch, for a topic that is compacted.
+    WithoutKey { places: Vec<i32> },
     /// One batch above `max.message.bytes`.
     TooLarge { size_bytes: usize, size_max: u32 },
     /// All batches together above `segment.bytes`.
@@ -99,7 +101,9 @@ impl AppendError {
                 ResponseError::UnsupportedCompressionType
             }
             AppendError::Malformed(_) => ResponseError::CorruptMessage,
-            AppendError::Invalid(_) => ResponseError::InvalidRecord,
+            AppendError::Invalid(_) | AppendError::WithoutKey { .. } => {
+                ResponseError::InvalidRecord
+            }
             AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
             AppendError::RequestTooLarge { .. } => ResponseError::RecordListTooLarge,
             AppendError::InvalidTimestamp(_) => ResponseError::InvalidTimestamp,
@@ -129,6 +133,10 @@ impl std::fmt::Display for AppendError {
         match self {
             AppendError::Malformed(why) => write!(f, "not a record batch: {why}"),
             AppendError::Invalid(why) => write!(f, "{why}"),
+            AppendError::WithoutKey { places } => {
+                let count = places.len();
+                write!(f, "a compacted topic takes no record without a key; {count} have none")
+            }
             AppendError::TooLarge { size_bytes, size_max } => {
                 write!(f, "a record batch of {size_bytes} bytes, max.message.bytes is {size_max}")
             }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Log;
 use super::error::{LogError, ReadError};
+use super::read_buffers;
 use super::record_batch::{HEADER_BYTES, Header};
 use super::segment::Segment;
 use super::shared::Shared;
@@ -11,6 +12,9 @@ use super::transaction_index::AbortedTransaction;
 
 /// Read in front of the wanted batch at once: what lies between two index entries, and a header.
 const LOOKUP_BYTES: usize = 8 * 1024;
+/// Batches of this size and more are measured by their headers before they are read; of smaller ones
+/// as many are read as may be sent, and the last may be read in vain.
+const MEASURED_BYTES_MIN: usize = 32 * 1024;
 /// One read returns no more than this (or one batch), whatever the client asks for.
 const READ_BYTES_MAX: usize = 64 << 20;
 
@@ -173,7 +177,7 @@ impl Segment {
         let mut position = self.floor_position(offset)?;
         let size_bytes = self.size_bytes();
         while position < size_bytes {
-            let buffer = self.buffer(position, size_bytes, max_bytes + LOOKUP_BYTES)?;
+            let buffer = self.buffer(position, size_bytes, LOOKUP_BYTES)?;
             match self.walk(&buffer, position, offset)? {
                 Walk::Below(0) => break, // a stray end of less than a header
                 Walk::Below(bytes) => position += bytes as u64,
@@ -181,25 +185,68 @@ impl Segment {
                     if first.base_offset >= limit {
                         return Ok(Read::Behind);
                     }
+                    let from = position + at as u64;
                     if first.size_bytes > max_bytes {
-                        return self.read_one(position + at as u64, &first, size_bytes, min_one);
+                        return self.read_one(from, &first, size_bytes, min_one);
                     }
-                    let (len, next_offset) = whole_batches(&buffer[at..], limit, max_bytes);
-                    if len == 0 {
-                        return self.read_one(position + at as u64, &first, size_bytes, true);
+                    if position + buffer.len() as u64 == size_bytes {
+                        return self.cut(buffer, at, from, limit, max_bytes); // there is no more
                     }
-                    let records = Bytes::from(buffer).slice(at..at + len);
-                    return Ok(Read::Found(Found { records, next_offset }));
+                    let len = self.measure(from, &first, limit, max_bytes, size_bytes)?;
+                    let buffer = self.buffer(from, size_bytes, len)?;
+                    return self.cut(buffer, 0, from, limit, max_bytes);
                 }
             }
         }
         Ok(Read::Behind)
     }
 
+    /// How many bytes to read for the batches from `from` on, the first of which fits.
+    fn measure(
+        &self,
+        from: u64,
+        first: &Header,
+        limit: i64,
+        max_bytes: usize,
+        end: u64,
+    ) -> Result<usize, LogError> {
+        let mut len = first.size_bytes;
+        let mut last_bytes = first.size_bytes;
+        while last_bytes >= MEASURED_BYTES_MIN {
+            let next = self.buffer(from + len as u64, end, HEADER_BYTES)?;
+            let Ok(next) = Header::parse(&next) else { return Ok(len) };
+            if next.base_offset >= limit || len + next.size_bytes > max_bytes {
+                return Ok(len);
+            }
+            last_bytes = next.size_bytes;
+            len += next.size_bytes;
+        }
+        Ok(max_bytes)
+    }
+
+    /// The whole batches at `at` in what was read, the first of which begins at `from` and fits.
+    fn cut(
+        &self,
+        buffer: Vec<u8>,
+        at: usize,
+        from: u64,
+        limit: i64,
+        max_bytes: usize,
+    ) -> Result<Read, LogError> {
+        let (len, next_offset) = whole_batches(&buffer[at..], limit, max_bytes);
+        if len == 0 {
+            let (have, need) = (buffer.len() - at, HEADER_BYTES);
+            let why = super::record_batch::Malformed::Short { have, need };
+            return Err(LogError::Damaged { path: self.path().to_owned(), position: from, why });
+        }
+        let records = read_buffers::share(buffer).slice(at..at + len);
+        Ok(Read::Found(Found { records, next_offset }))
+    }
+
     /// The bytes at `position`, at most `len_max` and none behind the end.
     fn buffer(&self, position: u64, end: u64, len_max: usize) -> Result<Vec<u8>, LogError> {
         let len = (end - position).min(len_max as u64) as usize;
-        let mut buffer = Vec::with_capacity(len);
+        let mut buffer = read_buffers::take(len);
         self.file()
             .read_at(position, len, &mut buffer)
             .map_err(|error| LogError::io("cannot read", self.path(), error))?;
@@ -241,7 +288,7 @@ impl Segment {
             return Err(LogError::Damaged { path: self.path().to_owned(), position, why });
         }
         let next_offset = header.next_offset();
-        Ok(Read::Found(Found { records: Bytes::from(buffer), next_offset }))
+        Ok(Read::Found(Found { records: read_buffers::share(buffer), next_offset }))
     }
 }
 
@@ -297,6 +344,31 @@ mod tests {
         assert_eq!(read(size, false), size);
         assert_eq!(read(3 * size + 1, false), 3 * size);
         assert_eq!(read(usize::MAX, false), 10 * size);
+    }
+
+    #[test]
+    fn measured_and_unmeasured_batches_end_at_the_same_limits() {
+        let fixture = Fixture::new();
+        let log = fixture.open();
+        let values: [usize; 8] = [100, 40_000, 50_000, 100, 100, 90_000, 40_000, 20_000];
+        let sizes = values.map(|len| {
+            let before = log.size_bytes();
+            fixture.append_value(&log, &vec![7; len]);
+            (log.size_bytes() - before) as usize
+        });
+        let total: usize = sizes.iter().sum();
+        for first in 0..sizes.len() {
+            for max_bytes in (0..total + 10_000).step_by(997) {
+                let fetched =
+                    log.read(first as i64, max_bytes, false, Isolation::ReadUncommitted).unwrap();
+                let ends = sizes[first..].iter().scan(0, |end, size| {
+                    *end += size;
+                    Some(*end)
+                });
+                let expected = ends.take_while(|end| *end <= max_bytes).last().unwrap_or(0);
+                assert_eq!(fetched.records.len(), expected, "from {first}, {max_bytes} bytes");
+            }
+        }
     }
 
     #[test]

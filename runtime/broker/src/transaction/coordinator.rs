@@ -1,12 +1,19 @@
 //! All transactional ids of the broker: takes requests to the right [`Transaction`], writes each
 //! change to `__transaction_state` before it counts, and carries decided transactions to their end.
 //!
-//! A commit, step by step; a crash after any of them is mended at the next start:
+//! A transaction, step by step; a crash after any of them is mended at the next start:
 //!
-//! 1. `PrepareCommit` is appended and durable: the outcome is decided.
-//! 2. The markers are appended to every partition and, for group offsets, `__consumer_offsets`;
-//!    all of them are durable.
-//! 3. `CompleteCommit` is appended, and EndTxn answered: the next transaction can begin at once.
+//! 1. `Ongoing` with the announced partitions is appended. It is durable before any record of the
+//!    transaction is acknowledged; a start aborts what is open in a log and was never announced.
+//! 2. `PrepareCommit` is appended and durable: the outcome is decided.
+//! 3. The markers are appended to every partition and, for group offsets, `__consumer_offsets`, and
+//!    EndTxn is answered.
+//! 4. When all of them are durable, `CompleteCommit` is appended. The next transaction of that id
+//!    waits for this, so that it never meets CONCURRENT_TRANSACTIONS.
+//!
+//! So a transaction waits for the disk three times, one behind the other: for its records, beside
+//! its offsets and the announcement; for the decision; and, beside whatever the producer does
+//! between two transactions, for the markers.
 //!
 //! Each id has a lock of its own, held for appends and never across a wait. A transactional
 //! producer's records are appended under it too: none can slip in behind the marker. What an id
@@ -17,8 +24,11 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use kafka_protocol::ResponseError;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::state::{End, Init, Partitions, Producer, State, Transaction};
@@ -28,7 +38,7 @@ use crate::config::BrokerConfig;
 use crate::group::{CommitRequest, Coordinator, OffsetsMarker};
 use crate::lock::{lock, read, write};
 use crate::log::batch_builder::BatchBuilder;
-use crate::log::{AppendError, Log};
+use crate::log::{AppendError, Log, ProducerInfo};
 use crate::producer_ids::ProducerIds;
 use crate::refusal::Refusal;
 use crate::topic::{CONSUMER_OFFSETS, NewTopic, TRANSACTION_STATE, Topic, Topics};
@@ -41,6 +51,8 @@ const ID_BYTES_MAX: usize = i16::MAX as usize;
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The epoch of this coordinator in markers: there is one, and it never moves.
 const COORDINATOR_EPOCH: i32 = 0;
+/// How long the next transaction waits for the markers of the one before.
+const END_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often InitProducerId asks again after it has ended the transaction before.
 const INIT_ROUNDS_MAX: usize = 3;
 
@@ -80,8 +92,28 @@ type Entry = Arc<Mutex<Tracked>>;
 #[derive(Debug)]
 struct Tracked {
     transaction: Transaction,
+    /// Everything that the open transaction has announced lies below, in the state's log.
+    announced_offset: i64,
     /// Somebody is writing the markers.
     finishing: bool,
+    /// Tells that nobody is any more.
+    finished: Arc<Notify>,
+}
+
+impl Tracked {
+    fn new(transaction: Transaction) -> Tracked {
+        let finished = Arc::new(Notify::new());
+        Tracked { transaction, announced_offset: 0, finishing: false, finished }
+    }
+}
+
+/// A write into an open transaction. Whoever acknowledges it waits until its announcement is
+/// durable too: else a power cut could leave records of a transaction that nobody knows.
+#[derive(Debug)]
+pub(crate) struct Written<T> {
+    pub(crate) outcome: T,
+    /// The state's log, and the offset behind the announcement.
+    pub(crate) announcement: (Log, i64),
 }
 
 /// A transactional id as tools see it.
@@ -134,12 +166,59 @@ impl Transactions {
         };
         let log = StateLog::new(log);
         let loaded = log.load()?;
-        let tracked = |(id, transaction)| {
-            (id, Arc::new(Mutex::new(Tracked { transaction, finishing: false })))
-        };
+        let tracked = |(id, transaction)| (id, Arc::new(Mutex::new(Tracked::new(transaction))));
         *write(&self.by_id) = loaded.transactions.into_iter().map(tracked).collect();
         self.log.set(log).ok().context("transactions were loaded twice")?;
         Ok(loaded.skipped)
+    }
+
+    /// Aborts what is open in a log and was never announced, or whose announcement a power cut has
+    /// taken: nobody else would ever end it. Nothing of it was acknowledged. To be called once, at
+    /// the start; returns what was done, in sentences. Blocks.
+    pub(crate) fn abort_unannounced(&self) -> Vec<String> {
+        let mut announced: BTreeMap<i64, Partitions> = BTreeMap::new();
+        for (_, entry) in self.entries() {
+            let transaction = lock(&entry).transaction.clone();
+            announced.insert(transaction.producer.id, transaction.partitions);
+        }
+        let mut said = Vec::new();
+        for topic in self.topics.all() {
+            let logs = (0..).map_while(|partition| Some((partition, topic.partition(partition)?)));
+            for (partition, log) in logs {
+                let open =
+                    log.producers().into_iter().filter(|it| it.transaction_start_offset >= 0);
+                for producer in open {
+                    let known = announced
+                        .get(&producer.producer_id)
+                        .and_then(|partitions| partitions.get(topic.name()))
+                        .is_some_and(|numbers| numbers.contains(&partition));
+                    if !known {
+                        said.push(self.abort_one(topic.name(), partition, log, &producer));
+                    }
+                }
+            }
+        }
+        said
+    }
+
+    fn abort_one(&self, topic: &str, partition: i32, log: &Log, producer: &ProducerInfo) -> String {
+        let ProducerInfo { producer_id, producer_epoch, .. } = *producer;
+        let coordinator_epoch = COORDINATOR_EPOCH.max(producer.coordinator_epoch);
+        let written = if topic == CONSUMER_OFFSETS {
+            let commit = false;
+            let marker = OffsetsMarker { producer_id, producer_epoch, commit, coordinator_epoch };
+            self.groups.end_transaction(&marker).map(drop)
+        } else {
+            let now_ms = self.clock.now_ms();
+            let marker =
+                BatchBuilder::marker(producer_id, producer_epoch, false, coordinator_epoch, now_ms);
+            log.append_internal(marker).map(drop)
+        };
+        let place = format!("{topic}-{partition}: a transaction of producer {producer_id}");
+        match written {
+            Ok(()) => format!("{place} was never announced and is aborted"),
+            Err(error) => format!("{place} was never announced and cannot be aborted: {error}"),
+        }
     }
 
     /// Makes sure that transactions have a place to be written to. Blocks.
@@ -262,14 +341,14 @@ impl Transactions {
         }
         let transaction = Transaction::new(producer_id, timeout_ms, now_ms);
         let producer = transaction.producer;
-        let mut tracked = Tracked { transaction: transaction.clone(), finishing: false };
+        let mut tracked = Tracked::new(transaction.clone());
         let end_offset = self.store(id, &mut tracked, transaction)?;
         by_id.insert(id.to_owned(), Arc::new(Mutex::new(tracked)));
         Ok(Round::Ready(producer, end_offset))
     }
 
-    /// AddPartitionsToTxn: the transaction will write to these. Begins it if need be; answers when
-    /// that is durable, so that the markers find every partition after a crash.
+    /// AddPartitionsToTxn: the transaction will write to these. Begins it if need be, after the
+    /// markers of the one before.
     pub(crate) async fn add_partitions(
         &self,
         id: &str,
@@ -277,15 +356,13 @@ impl Transactions {
         partitions: &Partitions,
     ) -> Result<(), ResponseError> {
         let entry = self.entry(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
-        let end_offset = {
-            let mut tracked = lock(&entry);
-            let now_ms = self.clock.now_ms();
-            match tracked.transaction.add(producer, partitions, now_ms)? {
-                Some(next) => self.store(id, &mut tracked, next)?,
-                None => return Ok(()),
-            }
-        };
-        self.durable(end_offset).await
+        wait_for_finish(&entry).await;
+        let mut tracked = lock(&entry);
+        let now_ms = self.clock.now_ms();
+        if let Some(next) = tracked.transaction.add(producer, partitions, now_ms)? {
+            tracked.announced_offset = self.store(id, &mut tracked, next)?;
+        }
+        Ok(())
     }
 
     /// AddOffsetsToTxn: the transaction will commit group offsets.
@@ -310,8 +387,10 @@ impl Transactions {
         let written = self.in_transaction(id, producer, CONSUMER_OFFSETS, 0, || {
             self.groups.commit_in_transaction(group, producer.id, producer.epoch, commit)
         })?;
-        let Some((log, end_offset)) = written? else { return Ok(()) };
-        log.durable(end_offset).await.map_err(|error| {
+        let Some((log, end_offset)) = written.outcome? else { return Ok(()) };
+        let (state_log, announced_offset) = written.announcement;
+        let durable = join(log.durable(end_offset), state_log.durable(announced_offset)).await;
+        durable.0.and(durable.1).map_err(|error| {
             tracing::error!(group, %error, "offsets of a transaction are not durable");
             ResponseError::CoordinatorNotAvailable
         })
@@ -326,23 +405,30 @@ impl Transactions {
         topic: &str,
         partition: i32,
         append: impl FnOnce() -> T,
-    ) -> Result<T, ResponseError> {
+    ) -> Result<Written<T>, ResponseError> {
         let entry = self.entry(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
         let tracked = lock(&entry);
         tracked.transaction.check_write(producer, topic, partition)?;
-        Ok(append())
+        let announcement = (self.state_log()?.log().clone(), tracked.announced_offset);
+        Ok(Written { outcome: append(), announcement })
     }
 
-    /// EndTxn: decides and carries it out. Goes on to the end even if nobody waits any more.
+    /// EndTxn: decides, and answers when the markers are written. Goes on to the end even if nobody
+    /// waits any more.
     pub(crate) async fn end(
         self: &Arc<Self>,
         id: &str,
         producer: Producer,
         commit: bool,
     ) -> Result<(), ResponseError> {
-        match self.prepare_end(id, producer, commit)? {
-            true => self.finish_apart(id).await,
-            false => Ok(()),
+        if !self.prepare_end(id, producer, commit)? {
+            return Ok(());
+        }
+        let (tell, written) = oneshot::channel();
+        let finishing = self.begin_finish(id, Some(tell));
+        match written.await {
+            Ok(()) => Ok(()),
+            Err(_) => finishing.await.unwrap_or(Err(ResponseError::UnknownServerError)),
         }
     }
 
@@ -363,16 +449,29 @@ impl Transactions {
 
     /// [`Transactions::finish`] as a task of its own, which a lost connection cannot cut short.
     async fn finish_apart(self: &Arc<Self>, id: &str) -> Result<(), ResponseError> {
-        let (this, id) = (Arc::clone(self), id.to_owned());
-        let finishing = tokio::spawn(async move { this.finish(&id).await });
+        let finishing = self.begin_finish(id, None);
         finishing.await.unwrap_or(Err(ResponseError::UnknownServerError))
     }
 
-    /// Writes the markers of a decided transaction and completes it. Does nothing when another
-    /// does it already, or there is none. Err: tried again by and by.
-    async fn finish(&self, id: &str) -> Result<(), ResponseError> {
+    fn begin_finish(
+        self: &Arc<Self>,
+        id: &str,
+        tell: Option<oneshot::Sender<()>>,
+    ) -> JoinHandle<Result<(), ResponseError>> {
+        let (this, id) = (Arc::clone(self), id.to_owned());
+        tokio::spawn(async move { this.finish(&id, tell).await })
+    }
+
+    /// Writes the markers of a decided transaction, tells so, and completes it. Does nothing when
+    /// there is none, and waits when another does it already. Err: tried again by and by.
+    async fn finish(
+        &self,
+        id: &str,
+        tell: Option<oneshot::Sender<()>>,
+    ) -> Result<(), ResponseError> {
         let Some(entry) = self.entry(id) else { return Ok(()) };
         let log = self.state_log()?.log();
+        wait_for_finish(&entry).await;
         let decided_offset = {
             let mut tracked = lock(&entry);
             if tracked.finishing || !tracked.transaction.is_prepared() {
@@ -381,8 +480,10 @@ impl Transactions {
             tracked.finishing = true;
             log.log_end_offset()
         };
-        let outcome = self.finish_entry(id, &entry, decided_offset).await;
-        lock(&entry).finishing = false;
+        let outcome = self.finish_entry(id, &entry, decided_offset, tell).await;
+        let mut tracked = lock(&entry);
+        tracked.finishing = false;
+        tracked.finished.notify_waiters();
         outcome
     }
 
@@ -391,34 +492,30 @@ impl Transactions {
         id: &str,
         entry: &Entry,
         decided_offset: i64,
+        tell: Option<oneshot::Sender<()>>,
     ) -> Result<(), ResponseError> {
         self.durable(decided_offset).await?;
-        self.write_markers(id, entry).await?;
+        let markers = self.write_markers(id, entry)?;
+        if let Some(tell) = tell {
+            let _nobody_waits = tell.send(());
+        }
+        markers_durable(id, &markers).await?;
         let mut tracked = lock(entry);
         let complete = tracked.transaction.complete(self.clock.now_ms());
         self.store(id, &mut tracked, complete).map(|_| ())
     }
 
-    /// Appends every marker, then waits until all are durable.
-    async fn write_markers(&self, id: &str, entry: &Entry) -> Result<(), ResponseError> {
+    /// Appends every marker; returns where, for waiting until all are durable.
+    fn write_markers(&self, id: &str, entry: &Entry) -> Result<Vec<(Log, i64)>, ResponseError> {
         let mut written = Vec::new();
-        {
-            let tracked = lock(entry);
-            let transaction = &tracked.transaction;
-            for (topic, numbers) in &transaction.partitions {
-                for &partition in numbers {
-                    written.extend(self.write_marker(id, transaction, topic, partition)?);
-                }
+        let tracked = lock(entry);
+        let transaction = &tracked.transaction;
+        for (topic, numbers) in &transaction.partitions {
+            for &partition in numbers {
+                written.extend(self.write_marker(id, transaction, topic, partition)?);
             }
         }
-        let waits = written.iter().map(|(log, end_offset)| log.durable(*end_offset));
-        for outcome in join_all(waits).await {
-            outcome.map_err(|error| {
-                tracing::error!(transactional_id = id, %error, "a marker is not durable");
-                ResponseError::CoordinatorNotAvailable
-            })?;
-        }
-        Ok(())
+        Ok(written)
     }
 
     /// Appends one marker. None: the partition is gone, or has moved on to a later incarnation.
@@ -490,7 +587,7 @@ impl Transactions {
             }
         }
         for id in unfinished {
-            let _logged = self.finish(&id).await;
+            let _logged = self.finish(&id, None).await;
         }
     }
 
@@ -584,6 +681,29 @@ impl Transactions {
             ResponseError::CoordinatorNotAvailable
         })
     }
+}
+
+/// Waits while somebody writes the markers of the transaction.
+async fn wait_for_finish(entry: &Entry) {
+    let finished = {
+        let tracked = lock(entry);
+        match tracked.finishing {
+            true => Arc::clone(&tracked.finished).notified_owned(),
+            false => return,
+        }
+    };
+    let _given_up = timeout(END_WAIT_MAX, finished).await;
+}
+
+async fn markers_durable(id: &str, markers: &[(Log, i64)]) -> Result<(), ResponseError> {
+    let waits = markers.iter().map(|(log, end_offset)| log.durable(*end_offset));
+    for outcome in join_all(waits).await {
+        outcome.map_err(|error| {
+            tracing::error!(transactional_id = id, %error, "a marker is not durable");
+            ResponseError::CoordinatorNotAvailable
+        })?;
+    }
+    Ok(())
 }
 
 fn describe(id: &str, entry: &Entry) -> Description {

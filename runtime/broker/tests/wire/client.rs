@@ -84,6 +84,19 @@ impl Client {
         self.stream.write_all(&frame).await.unwrap();
     }
 
+    /// Sends a request that the codec does not know: a header without a client's name, and the body.
+    pub(crate) async fn send_raw(&mut self, api_code: i16, version: i16, body: &[u8]) {
+        self.correlation_id += 1;
+        let mut frame = BytesMut::new();
+        frame.put_i32(10 + body.len() as i32);
+        frame.put_i16(api_code);
+        frame.put_i16(version);
+        frame.put_i32(self.correlation_id);
+        frame.put_i16(-1);
+        frame.put_slice(body);
+        self.stream.write_all(&frame).await.unwrap();
+    }
+
     /// The next answer, which must belong to a request of this kind.
     pub(crate) async fn receive<R: Request>(&mut self, version: i16) -> R::Response {
         let mut frame = self.frame().await;

@@ -7,11 +7,13 @@
 //! - `transactions`: commit, abort, fencing, time-outs, offsets.
 //! - `settings`: what administrators change.
 //! - `restart`: what is there after a clean and a hard stop; what a start says when it can't.
+//! - `formats`: old message sets, codecs, single records at fault.
 //! - `hostile`: bytes that are no requests.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod client;
+mod formats;
 mod groups;
 mod hostile;
 mod records;

@@ -80,9 +80,17 @@ impl Fixture {
         batch.push(1, None, Some(b"order"));
         let append = || log.append(batch.build()).map_err(|error| error.kafka_error());
         let written =
-            self.transactions().in_transaction(ID, producer, "orders", partition, append)??;
-        log.durable(written.end_offset).await.unwrap();
+            self.transactions().in_transaction(ID, producer, "orders", partition, append)?;
+        let (state_log, announced_offset) = written.announcement;
+        log.durable(written.outcome?.end_offset).await.unwrap();
+        state_log.durable(announced_offset).await.unwrap();
         Ok(())
+    }
+
+    /// EndTxn, and what comes after its answer.
+    async fn end(&self, producer: Producer, commit: bool) {
+        self.transactions().end(ID, producer, commit).await.unwrap();
+        self.transactions().finish_apart(ID).await.unwrap();
     }
 
     async fn commit_offset(&self, producer: Producer, offset: i64) {
@@ -151,10 +159,11 @@ impl Fixture {
             log.durable(end_offset).await.unwrap();
         }
         if step >= 6 {
-            transactions.write_markers(ID, &entry).await.unwrap();
+            let markers = transactions.write_markers(ID, &entry).unwrap();
+            markers_durable(ID, &markers).await.unwrap();
         }
         if step >= 7 {
-            transactions.finish(ID).await.unwrap();
+            transactions.finish(ID, None).await.unwrap();
         }
         producer
     }
@@ -168,7 +177,9 @@ async fn crash_after(step: usize, commit: bool, power_cut: bool) {
     assert_eq!(fixture.broker.repairs(), [] as [String; 0], "{name}");
     fixture.transactions().check().await;
     let decided = step >= 4;
-    if (1..4).contains(&step) {
+    // An announcement is durable with the first record.
+    let announced = if power_cut { 2 } else { 1 };
+    if (announced..4).contains(&step) {
         let described = fixture.transactions().describe(ID).unwrap();
         assert_eq!((described.state, described.producer), (State::Ongoing, producer), "{name}");
         assert_eq!((fixture.visible(0), fixture.committed()), (0, None), "{name}");
@@ -187,7 +198,7 @@ async fn crash_after(step: usize, commit: bool, power_cut: bool) {
     transactions.add_partitions(ID, next, &partitions(&[0])).await.unwrap();
     fixture.produce(next, 0, 0).await.unwrap();
     fixture.commit_offset(next, 9).await;
-    transactions.end(ID, next, true).await.unwrap();
+    fixture.end(next, true).await;
     assert_eq!((fixture.visible(0), fixture.committed()), (expected + 1, Some(9)), "{name}");
     let fixture = fixture.restart(power_cut);
     assert_eq!((fixture.visible(0), fixture.committed()), (expected + 1, Some(9)), "{name}");
@@ -213,6 +224,49 @@ async fn a_power_cut_after_any_step_leaves_all_or_nothing() {
             crash_after(step, commit, true).await;
         }
     }
+}
+
+/// Between the sync of a record and that of its announcement: nothing is acknowledged, but who reads
+/// committed records would wait for ever.
+#[tokio::test]
+async fn a_power_cut_that_takes_the_announcement_leaves_no_transaction_open() {
+    let fixture = start();
+    fixture.transactions().create_topic().unwrap();
+    let producer = fixture.init().await;
+    let transactions = fixture.transactions();
+    transactions.add_partitions(ID, producer, &partitions(&[0])).await.unwrap();
+    let log = fixture.broker.log("orders", 0).unwrap();
+    let mut batch = BatchBuilder::with_producer(BatchProducer {
+        producer_id: producer.id,
+        producer_epoch: producer.epoch,
+        base_sequence: 0,
+        is_transactional: true,
+    });
+    batch.push(1, None, Some(b"order"));
+    let append = || log.append(batch.build()).unwrap();
+    let written = transactions.in_transaction(ID, producer, "orders", 0, append).unwrap();
+    log.durable(written.outcome.end_offset).await.unwrap();
+    drop((log, written.announcement));
+    // The announcement may have been synced meanwhile, by the clock; then the start knows it.
+    let fixture = fixture.restart(true);
+    let next = fixture.init().await;
+    assert_eq!(next.id, producer.id);
+    assert_eq!(fixture.visible(0), 0);
+    let log = fixture.broker.log("orders", 0).unwrap();
+    log.durable(log.log_end_offset()).await.unwrap();
+    assert_eq!(log.last_stable_offset(), log.log_end_offset(), "readers go on");
+}
+
+#[tokio::test]
+async fn the_next_transaction_waits_for_the_markers_of_the_one_before() {
+    let fixture = start();
+    let producer = fixture.run_to(3, true).await;
+    let transactions = fixture.transactions();
+    transactions.end(ID, producer, true).await.unwrap();
+    // However far the markers are.
+    transactions.add_partitions(ID, producer, &partitions(&[0])).await.unwrap();
+    assert_eq!(transactions.describe(ID).unwrap().state, State::Ongoing);
+    assert_eq!((fixture.visible(0), fixture.committed()), (1, Some(7)));
 }
 
 #[tokio::test]
@@ -266,7 +320,7 @@ async fn records_outside_of_the_announced_partitions_are_refused() {
     fixture.transactions().add_partitions(ID, producer, &partitions(&[0])).await.unwrap();
     assert_eq!(fixture.produce(producer, 1, 0).await, refused, "another partition");
     fixture.produce(producer, 0, 0).await.unwrap();
-    fixture.transactions().end(ID, producer, true).await.unwrap();
+    fixture.end(producer, true).await;
     assert_eq!(fixture.produce(producer, 0, 1).await, refused, "after the end");
     assert_eq!(fixture.visible(0), 1);
 }
@@ -281,7 +335,7 @@ async fn transactions_in_a_row_never_meet_one_another() {
         fixture.produce(producer, 0, round).await.unwrap();
         fixture.produce(producer, 1, round).await.unwrap();
         fixture.commit_offset(producer, i64::from(round)).await;
-        transactions.end(ID, producer, round % 2 == 0).await.unwrap();
+        fixture.end(producer, round % 2 == 0).await;
     }
     assert_eq!((fixture.visible(0), fixture.visible(1)), (25, 25));
     assert_eq!(fixture.committed(), Some(48));
@@ -292,7 +346,7 @@ async fn a_deleted_topic_does_not_hold_up_the_end() {
     let fixture = start();
     let producer = fixture.run_to(3, true).await;
     fixture.broker.delete_topic("orders").unwrap();
-    fixture.transactions().end(ID, producer, true).await.unwrap();
+    fixture.end(producer, true).await;
     let described = fixture.transactions().describe(ID).unwrap();
     assert_eq!(described.state, State::CompleteCommit);
     assert_eq!(fixture.committed(), None, "offsets of a topic that is gone");
@@ -356,7 +410,7 @@ async fn unstable_offsets_are_known_until_the_marker_even_over_a_restart() {
     assert!(fixture.broker.groups().pending_places("readers").contains(&place));
     let fixture = fixture.restart(false);
     assert!(fixture.broker.groups().pending_places("readers").contains(&place));
-    fixture.transactions().end(ID, producer, true).await.unwrap();
+    fixture.end(producer, true).await;
     assert!(fixture.broker.groups().pending_places("readers").is_empty());
     assert_eq!(fixture.committed(), Some(7));
 }
@@ -382,6 +436,6 @@ async fn an_overgrown_log_is_written_again_and_loses_nothing() {
     let fixture = fixture.restart(true);
     let described = fixture.transactions().describe(ID).unwrap();
     assert_eq!((described.state, described.producer), (State::Ongoing, producer));
-    fixture.transactions().end(ID, producer, true).await.unwrap();
+    fixture.end(producer, true).await;
     assert_eq!((fixture.visible(0), fixture.visible(1), fixture.committed()), (1, 1, Some(7)));
 }
