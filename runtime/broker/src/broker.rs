@@ -19,10 +19,11 @@ use crate::disk::{Disk, OsDisk};
 use crate::fetch_session::FetchSessions;
 use crate::group::{Coordinator, GroupSettings};
 use crate::lock::lock;
-use crate::log::{Flusher, FlusherConfig, Log};
+use crate::log::{CompactionLimits, Flusher, FlusherConfig, Log, LogError};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::refusal::Refusal;
+use crate::throttle::Throttle;
 use crate::topic::{self, CONSUMER_OFFSETS, LogSeams, NewTopic, TRANSACTION_STATE, Topic, Topics};
 use crate::topic_config::TopicConfigs;
 use crate::transaction::{TransactionSettings, Transactions};
@@ -310,6 +311,41 @@ impl Broker {
         }
         self.groups.expire_offsets();
         self.transactions.expire();
+    }
+
+    /// Compacts the users' topics that need it, those with the most to remove first. The broker's
+    /// own topics keep themselves short. Blocks.
+    pub(crate) fn compact(&self) {
+        let mut due: Vec<(f64, String, Log)> = Vec::new();
+        for topic in self.topics().iter().filter(|topic| !topic.is_internal()) {
+            for (partition, log) in topic.partitions().iter().enumerate() {
+                let name = format!("{}-{partition}", topic.name());
+                match log.dirt() {
+                    Ok(Some(dirt)) if dirt.is_due => due.push((dirt.ratio, name, log.clone())),
+                    Ok(_) | Err(LogError::Closed) => {}
+                    Err(error) => tracing::warn!(name, %error, "cannot tell what to compact"),
+                }
+            }
+        }
+        due.sort_by(|(one, ..), (other, ..)| other.total_cmp(one));
+        let throttle = Throttle::new(self.config.compaction_bytes_per_second_max);
+        let limits = CompactionLimits {
+            keys_max: CompactionLimits::keys_in(self.config.compaction_memory_bytes),
+            pace: &|bytes| throttle.wait(bytes) && !self.stopping.is_cancelled(),
+        };
+        for (_, name, log) in due {
+            match log.compact(&limits) {
+                Ok(done) => tracing::info!(
+                    name,
+                    records_removed = done.records_removed,
+                    bytes_before = done.bytes_before,
+                    bytes_after = done.bytes_after,
+                    "compacted"
+                ),
+                Err(LogError::Closed) => {} // stopped or deleted
+                Err(error) => tracing::warn!(name, %error, "not compacted"),
+            }
+        }
     }
 
     /// Syncs and closes everything, and leaves word that the next start finds it in order. Blocks.

@@ -34,6 +34,15 @@ pub struct BrokerConfig {
     pub retention_bytes: i64,
     /// How often retention is applied, in ms (`log.retention.check.interval.ms`, 5 minutes).
     pub retention_check_ms: u64,
+    /// How often topics are looked through for something to compact, in ms
+    /// (`log.cleaner.backoff.ms`, 15 seconds).
+    pub compaction_check_ms: u64,
+    /// Memory for the keys of one compaction, in bytes (`log.cleaner.dedupe.buffer.size`, 128 MiB
+    /// in Kafka; we take 16 MiB, some 400,000 keys; more keys take several passes).
+    pub compaction_memory_bytes: usize,
+    /// Bytes that compaction reads and writes per second, so that it leaves the disk to others
+    /// (`log.cleaner.io.max.bytes.per.second`; Kafka has no limit, we have 64 MiB).
+    pub compaction_bytes_per_second_max: u64,
     /// Largest request in bytes (`socket.request.max.bytes`, 100 MiB).
     pub request_bytes_max: usize,
     /// Largest answer to one fetch in bytes (`fetch.max.bytes`, 55 MiB).
@@ -87,6 +96,9 @@ impl Default for BrokerConfig {
             retention_ms: 7 * 24 * 60 * 60 * 1000,
             retention_bytes: -1,
             retention_check_ms: 5 * 60 * 1000,
+            compaction_check_ms: 15_000,
+            compaction_memory_bytes: 16 << 20,
+            compaction_bytes_per_second_max: 64 << 20,
             request_bytes_max: 100 << 20,
             fetch_bytes_max: 55 << 20,
             connections_max: 4096,

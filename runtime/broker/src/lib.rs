@@ -35,6 +35,7 @@ mod transaction;
 mod group;
 mod producer_ids;
 mod refusal;
+mod throttle;
 mod topic;
 mod topic_config;
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -63,6 +63,7 @@ impl Server {
             async move { transactions.keep_time(stop).await }
         });
         tasks.spawn(maintain(Arc::clone(&broker)));
+        tasks.spawn(compact(Arc::clone(&broker)));
         tracing::info!(%address, topics = broker.topics().len(), "broker ready");
         Ok(Server { address, broker, stop, tasks })
     }
@@ -136,6 +137,22 @@ async fn serve(broker: &Arc<Broker>, stream: TcpStream, peer: SocketAddr) {
         Err(error) => tracing::debug!(%peer, %error, "connection lost"),
     }
     broker.metrics().connections_closed.add(1);
+}
+
+/// Looks for something to compact, at once and then at intervals.
+async fn compact(broker: Arc<Broker>) {
+    let mut ticks = interval(Duration::from_millis(broker.config().compaction_check_ms.max(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = broker.stopping().cancelled() => return,
+        }
+        let working = Arc::clone(&broker);
+        if let Err(error) = tokio::task::spawn_blocking(move || working.compact()).await {
+            tracing::error!(%error, "compaction stopped half-way");
+        }
+    }
 }
 
 /// Applies retention, expires committed offsets and transactional ids, and keeps their logs short.
