@@ -22,6 +22,7 @@ use crate::lock::lock;
 use crate::log::{CompactionLimits, Flusher, FlusherConfig, Log, LogError};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
+use crate::quotas::Quotas;
 use crate::refusal::Refusal;
 use crate::throttle::Throttle;
 use crate::topic::{self, CONSUMER_OFFSETS, LogSeams, NewTopic, TRANSACTION_STATE, Topic, Topics};
@@ -44,6 +45,7 @@ pub struct Broker {
     producer_ids: Arc<ProducerIds>,
     transactions: Arc<Transactions>,
     fetch_sessions: FetchSessions,
+    quotas: Arc<Quotas>,
     metrics: Metrics,
     repairs: Vec<String>,
     /// Cancelled when the broker stops: long polls end then.
@@ -88,6 +90,7 @@ impl Broker {
         ));
         repairs.extend(transactions.load()?);
         Ok(Broker {
+            quotas: Arc::new(Quotas::new(&config)),
             config,
             folder,
             clock,
@@ -238,6 +241,10 @@ impl Broker {
 
     pub(crate) fn fetch_sessions(&self) -> &FetchSessions {
         &self.fetch_sessions
+    }
+
+    pub(crate) fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
     }
 
     pub(crate) fn stopping(&self) -> &CancellationToken {

@@ -49,8 +49,19 @@ pub struct BrokerConfig {
     pub fetch_bytes_max: usize,
     /// Connections at one time (`max.connections`; Kafka has no limit, we have 4,096).
     pub connections_max: usize,
+    /// Connections from one IP address (`max.connections.per.ip`; no limit, as in Kafka). One more
+    /// is closed as soon as it comes.
+    pub connections_per_address_max: usize,
+    /// Memory for requests larger than 64 KiB that arrive, of all connections together, in bytes
+    /// (`queued.max.request.bytes`; Kafka has no limit, we have 256 MiB). Beyond it sockets are not
+    /// read until there is room.
+    pub queued_request_bytes_max: usize,
+    /// Memory for record batches on their way to consumers, of all connections together, in bytes
+    /// (256 MiB; Kafka has no such limit). With less left fetches get smaller answers, then wait.
+    pub fetch_memory_bytes_max: usize,
     /// A connection without a request for that long is closed, in ms (`connections.max.idle.ms`,
-    /// 10 minutes).
+    /// 10 minutes). So is one whose request takes longer to arrive, or that takes no byte of its
+    /// answer for that long.
     pub idle_ms_max: u64,
     /// Partitions of all topics together. Each costs two open files.
     pub partitions_max: usize,
@@ -102,6 +113,9 @@ impl Default for BrokerConfig {
             request_bytes_max: 100 << 20,
             fetch_bytes_max: 55 << 20,
             connections_max: 4096,
+            connections_per_address_max: usize::MAX,
+            queued_request_bytes_max: 256 << 20,
+            fetch_memory_bytes_max: 256 << 20,
             idle_ms_max: 10 * 60 * 1000,
             partitions_max: 20_000,
             group_initial_rebalance_delay_ms: 0,

@@ -34,6 +34,7 @@ mod transaction;
 
 mod group;
 mod producer_ids;
+mod quotas;
 mod refusal;
 mod throttle;
 mod topic;

@@ -114,10 +114,15 @@ async fn accept(broker: Arc<Broker>, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, peer)) => {
+                let Some(place) = broker.quotas().admit(peer.ip()) else {
+                    broker.metrics().connections_refused.add(1);
+                    tracing::warn!(%peer, "connection closed: too many from its address");
+                    continue;
+                };
                 let broker = Arc::clone(&broker);
                 connections.spawn(async move {
                     serve(&broker, stream, peer).await;
-                    drop(permit);
+                    drop((permit, place));
                 });
             }
             Err(error) => {

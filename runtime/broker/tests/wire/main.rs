@@ -14,6 +14,7 @@
 mod client;
 mod groups;
 mod hostile;
+mod quotas;
 mod records;
 mod restart;
 mod settings;

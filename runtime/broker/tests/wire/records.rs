@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::client::{Client, batch, batch_of, name, produce_request, start, start_with, values};
 
-fn fetch_request(topic: &str, offset: i64) -> FetchRequest {
+pub(crate) fn fetch_request(topic: &str, offset: i64) -> FetchRequest {
     let partition = FetchPartition::default()
         .with_fetch_offset(offset)
         .with_current_leader_epoch(-1)
@@ -30,7 +30,7 @@ fn fetch_request(topic: &str, offset: i64) -> FetchRequest {
         .with_topics(vec![topic])
 }
 
-fn only_partition(mut response: FetchResponse) -> PartitionData {
+pub(crate) fn only_partition(mut response: FetchResponse) -> PartitionData {
     response.responses.remove(0).partitions.remove(0)
 }
 

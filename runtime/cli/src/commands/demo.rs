@@ -10,7 +10,7 @@ use gristmill_host::{Host, HostConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{produce, run};
-use crate::local::{LocalBroker, LocalFlags};
+use crate::local::{DurabilityFlag, LocalBroker, LocalFlags};
 use crate::pipelines;
 use crate::table;
 use crate::user_error::UserError;
@@ -50,7 +50,11 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let host =
         Host::new(HostConfig { cache_dir: Some(data_dir.join("cache")), ..HostConfig::default() })?;
     let plans = pipelines::plan(&host, &files)?;
-    let local = LocalFlags { data_dir: Some(data_dir.clone()), listen: flags.listen };
+    let local = LocalFlags {
+        data_dir: Some(data_dir.clone()),
+        listen: flags.listen,
+        durability: DurabilityFlag::Fsync,
+    };
     let broker = LocalBroker::start(&local).await?;
     let bootstrap = broker.bootstrap();
     println!("broker     {bootstrap}, data in {}", data_dir.display());
