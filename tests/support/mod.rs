@@ -98,6 +98,11 @@ impl Process {
 
     /// kill -9.
     pub fn kill(mut self) {
+        self.kill_now();
+    }
+
+    /// kill -9, and what the process said stays.
+    pub fn kill_now(&mut self) {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a child can be waited for");
     }

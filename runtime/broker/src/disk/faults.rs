@@ -5,6 +5,7 @@
 //! sector. A failed sync loses its bytes for good though reads still show them, as Linux does it.
 
 #![allow(clippy::unwrap_used)]
+#![cfg_attr(not(test), allow(dead_code))] // the fuzz targets need a part of it
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
