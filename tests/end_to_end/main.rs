@@ -9,6 +9,8 @@ mod support;
 mod bad_input;
 /// Records that a stage cannot take: stop, skip, dead letter.
 mod failures;
+/// A broker that has no room to write.
+mod full_disk;
 /// The main job on real orders, its result read by somebody else's reader.
 mod main_job;
 /// Stop and kill -9: a pipeline goes on where it was, and the table gets no row twice.

@@ -90,6 +90,16 @@ impl Process {
         }
     }
 
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether the process has said `text` on standard error so far.
+    pub fn has_said(&self, text: &str) -> bool {
+        self.stderr.0.lock().unwrap().contains(text)
+    }
+
     /// Ctrl-C.
     pub fn interrupt(&self) {
         let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
