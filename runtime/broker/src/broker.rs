@@ -320,6 +320,21 @@ impl Broker {
         self.transactions.expire();
     }
 
+    /// Notes how far the logs are good that have grown much since the last time. Blocks.
+    pub(crate) fn checkpoint(&self) {
+        for topic in self.topics() {
+            for (partition, log) in topic.partitions().iter().enumerate() {
+                let grown = log.unchecked_bytes().unwrap_or(0) > self.config.unchecked_bytes_max;
+                match if grown { log.checkpoint() } else { Ok(()) } {
+                    Ok(()) | Err(LogError::Closed) => {}
+                    Err(error) => {
+                        tracing::warn!(topic = topic.name(), partition, %error, "no checkpoint");
+                    }
+                }
+            }
+        }
+    }
+
     /// Compacts the users' topics that need it, those with the most to remove first. The broker's
     /// own topics keep themselves short. Blocks.
     pub(crate) fn compact(&self) {

@@ -34,6 +34,9 @@ pub struct BrokerConfig {
     pub retention_bytes: i64,
     /// How often retention is applied, in ms (`log.retention.check.interval.ms`, 5 minutes).
     pub retention_check_ms: u64,
+    /// A partition with more new bytes than that gets a checkpoint, so that the start after a kill
+    /// has no more to read and check (Kafka has none before a segment is full; we have 128 MiB).
+    pub unchecked_bytes_max: u64,
     /// How often topics are looked through for something to compact, in ms
     /// (`log.cleaner.backoff.ms`, 15 seconds).
     pub compaction_check_ms: u64,
@@ -107,6 +110,7 @@ impl Default for BrokerConfig {
             retention_ms: 7 * 24 * 60 * 60 * 1000,
             retention_bytes: -1,
             retention_check_ms: 5 * 60 * 1000,
+            unchecked_bytes_max: 128 << 20,
             compaction_check_ms: 15_000,
             compaction_memory_bytes: 16 << 20,
             compaction_bytes_per_second_max: 64 << 20,

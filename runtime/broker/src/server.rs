@@ -19,6 +19,9 @@ use crate::connection::Connection;
 /// Pause after a failed accept, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often logs are looked through for one that has grown much since its last checkpoint.
+const CHECKPOINT_CHECK_MS: u64 = 1_000;
+
 /// A running broker. Dropping it without [`Server::shutdown`] is a hard stop: the next start checks
 /// the logs.
 #[derive(Debug)]
@@ -63,7 +66,9 @@ impl Server {
             async move { transactions.keep_time(stop).await }
         });
         tasks.spawn(maintain(Arc::clone(&broker)));
-        tasks.spawn(compact(Arc::clone(&broker)));
+        tasks.spawn(at_intervals(Arc::clone(&broker), CHECKPOINT_CHECK_MS, Broker::checkpoint));
+        let compaction_check_ms = broker.config().compaction_check_ms;
+        tasks.spawn(at_intervals(Arc::clone(&broker), compaction_check_ms, Broker::compact));
         tracing::info!(%address, topics = broker.topics().len(), "broker ready");
         Ok(Server { address, broker, stop, tasks })
     }
@@ -144,9 +149,9 @@ async fn serve(broker: &Arc<Broker>, stream: TcpStream, peer: SocketAddr) {
     broker.metrics().connections_closed.add(1);
 }
 
-/// Looks for something to compact, at once and then at intervals.
-async fn compact(broker: Arc<Broker>) {
-    let mut ticks = interval(Duration::from_millis(broker.config().compaction_check_ms.max(1)));
+/// Does work that blocks, at once and then at intervals.
+async fn at_intervals(broker: Arc<Broker>, interval_ms: u64, work: fn(&Broker)) {
+    let mut ticks = interval(Duration::from_millis(interval_ms.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -154,8 +159,8 @@ async fn compact(broker: Arc<Broker>) {
             () = broker.stopping().cancelled() => return,
         }
         let working = Arc::clone(&broker);
-        if let Err(error) = tokio::task::spawn_blocking(move || working.compact()).await {
-            tracing::error!(%error, "compaction stopped half-way");
+        if let Err(error) = tokio::task::spawn_blocking(move || work(&working)).await {
+            tracing::error!(%error, "work in the background stopped half-way");
         }
     }
 }

@@ -314,3 +314,52 @@ async fn a_full_disk_refuses_writes_serves_reads_and_needs_no_restart() {
         model.check(&broker, &context);
     }
 }
+
+/// Whether the topic `orders` is there, whole, on what a kill or a power cut has left; and nothing is
+/// in the way of making it anew.
+fn check_topic(folder: &Path, disk: &FaultDisk, context: &str) -> bool {
+    let broker = open(folder, disk);
+    let found = broker.topic("orders");
+    if let Some(topic) = &found {
+        assert_eq!(topic.partitions().len(), 2, "{context}");
+        for log in topic.partitions() {
+            log.append(record(None, "k", 1)).unwrap();
+        }
+        broker.delete_topic("orders").unwrap();
+    }
+    let left = disk.list(folder).unwrap().into_iter().map(|entry| entry.name);
+    let left: Vec<_> = left.filter(|name| name.starts_with("orders")).collect();
+    assert!(left.is_empty(), "{context}: {left:?}");
+    broker.create_topic("orders", Some(3), TopicConfigs::new()).unwrap();
+    assert!(consume(&broker.log("orders", 0).unwrap()).is_empty(), "{context}: old records");
+    found.is_some()
+}
+
+#[test]
+fn a_topic_is_created_and_deleted_wholly_or_not_at_all_whenever_the_broker_is_killed() {
+    for deletes in [false, true] {
+        let (mut there, mut gone) = (0, 0);
+        for changes in 0..60 {
+            for power_cut in [false, true] {
+                let context = format!("deletes {deletes}, step {changes}, power cut {power_cut}");
+                let folder = tempfile::tempdir().unwrap();
+                let disk = FaultDisk::default();
+                let broker = open(folder.path(), &disk);
+                let create = || broker.create_topic("orders", Some(2), TopicConfigs::new());
+                if deletes {
+                    let log = create().unwrap().partition(0).unwrap().clone();
+                    log.append(record(None, "k", 7)).unwrap();
+                    log.checkpoint().unwrap();
+                }
+                disk.stand_still_after(changes);
+                let done = if deletes { broker.delete_topic("orders") } else { create().map(drop) };
+                let found = if power_cut { disk.power_cut(None) } else { disk.copy() };
+                drop(broker);
+                let is_there = check_topic(folder.path(), &found, &context);
+                assert!(done.is_err() || is_there != deletes, "{context}: acknowledged");
+                if is_there { there += 1 } else { gone += 1 }
+            }
+        }
+        assert!(there > 0 && gone > 0, "deletes {deletes}: {there} and {gone}");
+    }
+}

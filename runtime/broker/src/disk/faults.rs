@@ -184,7 +184,15 @@ impl FaultDisk {
             let bytes = bytes(&file.lock().unwrap());
             found.put(&path, bytes);
         }
-        found.state().directories = state.directories.clone();
+        // Where a file is there is its folder, also if the folder has another name by now.
+        let of_files = found
+            .state()
+            .names
+            .keys()
+            .filter_map(|path| path.parent())
+            .map(Path::to_owned)
+            .collect::<BTreeSet<_>>();
+        found.state().directories = state.directories.union(&of_files).cloned().collect();
         found
     }
 }

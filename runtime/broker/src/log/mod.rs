@@ -265,6 +265,11 @@ impl Log {
         self.shared.checkpoint()
     }
 
+    /// Bytes that the next start would read and check if the process were killed now.
+    pub fn unchecked_bytes(&self) -> Result<u64, LogError> {
+        self.shared.unchecked_bytes()
+    }
+
     /// The folder of the partition.
     pub fn directory(&self) -> &Path {
         &self.shared.directory

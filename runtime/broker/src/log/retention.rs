@@ -12,8 +12,7 @@ use super::error::LogError;
 use super::segment::Segment;
 use super::shared::{Shared, Writer};
 
-/// A retention pass stores a checkpoint when more than this was written since the last one, so that
-/// the start after a kill reads no more than about what one pass and the next lie apart.
+/// A retention pass stores a checkpoint when more than this was written since the last one.
 const UNCHECKED_BYTES_MAX: u64 = 1 << 20;
 
 /// What a retention pass did.
@@ -38,6 +37,11 @@ impl Shared {
             self.raise_log_start(&mut writer, target)?;
         }
         Ok(self.log_start_offset())
+    }
+
+    /// Bytes that a start after a kill would read.
+    pub(super) fn unchecked_bytes(&self) -> Result<u64, LogError> {
+        Ok(unchecked_bytes(&*self.writer()?))
     }
 
     pub(super) fn apply_retention(self: &Arc<Self>) -> Result<Retained, LogError> {
