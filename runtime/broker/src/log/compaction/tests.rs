@@ -320,6 +320,35 @@ fn a_producers_last_sequence_outlives_its_records() {
     }
 }
 
+/// Such a batch would be the answer to the question for the largest time, and there is no record in
+/// it.
+#[test]
+fn a_batch_without_records_is_not_found_by_its_time() {
+    let fixture = Fixture::with(compacted());
+    let log = fixture.open();
+    let mut builder = BatchBuilder::with_producer(BatchProducer {
+        producer_id: 7,
+        producer_epoch: 0,
+        base_sequence: 0,
+        is_transactional: false,
+    });
+    let later_ms = fixture.now_ms() + 10_000;
+    builder.push(later_ms, Some(b"k"), Some(b"v"));
+    log.append(builder.build()).unwrap();
+    put(&fixture, &log, &[("k", Some("w"))]);
+    seal(&fixture, &log);
+    assert_eq!(log.offset_of_max_timestamp().unwrap(), Some((later_ms, 0)));
+    log.compact(&LIMITS).unwrap();
+    assert_eq!(offsets(&log), [1]);
+    assert_eq!(log.offset_of_max_timestamp().unwrap(), Some((fixture.now_ms(), 1)));
+    assert_eq!(log.offset_for_timestamp(fixture.now_ms() + 1).unwrap(), None);
+    for was_clean in [false, true] {
+        let (again, recovery) = fixture.open_and_tell(was_clean);
+        assert_eq!(recovery.repairs, []);
+        assert_eq!(again.offset_of_max_timestamp().unwrap(), Some((fixture.now_ms(), 1)));
+    }
+}
+
 fn in_transaction(fixture: &Fixture, log: &Log, producer_id: i64, key: &str) -> i64 {
     let sequence = log.producers().into_iter().find(|it| it.producer_id == producer_id);
     let mut builder = BatchBuilder::with_producer(BatchProducer {
