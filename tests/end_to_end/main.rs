@@ -18,6 +18,8 @@ mod dead_letters;
 mod exactly_once;
 /// Records that a stage cannot take: stop, skip, dead letter.
 mod failures;
+/// A broker that has no room to write.
+mod full_disk;
 /// Modules that trap, hang and break their limits: the record is found, the others go through.
 mod hostile_modules;
 /// The main job on real orders, its result read by somebody else's reader.

@@ -95,6 +95,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether the process has said `text` on standard error so far.
+    pub fn has_said(&self, text: &str) -> bool {
+        self.stderr.0.lock().unwrap().contains(text)
+    }
+
     /// Ctrl-C.
     pub fn interrupt(&self) {
         let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
@@ -103,6 +108,11 @@ impl Process {
 
     /// kill -9.
     pub fn kill(mut self) {
+        self.kill_now();
+    }
+
+    /// kill -9, and what the process said stays.
+    pub fn kill_now(&mut self) {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a child can be waited for");
     }

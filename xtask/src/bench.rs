@@ -4,13 +4,15 @@ use anyhow::Result;
 
 use crate::{kafka, setup, tool};
 
-/// The benches of `tests/benches`.
+/// The benches of `tests/benches` that run when none is named.
 const BENCHES: [&str; 3] = ["chain", "delivery", BROKER];
 /// Compares with Apache Kafka.
 const BROKER: &str = "broker";
 
-/// Runs the named benches, or all. Built as the tests are (`--workspace`), so that nothing is compiled twice.
-pub fn run(names: &[String]) -> Result<()> {
+/// Runs the named benches, or all; what begins with `--` and all behind it goes to them. Built as the tests are (`--workspace`), so that nothing is compiled twice.
+pub fn run(arguments: &[String]) -> Result<()> {
+    let named = arguments.iter().take_while(|argument| !argument.starts_with("--")).count();
+    let (names, flags) = arguments.split_at(named);
     setup::wasm_target()?;
     let chosen: Vec<&str> = match names {
         [] => BENCHES.to_vec(),
@@ -23,5 +25,5 @@ pub fn run(names: &[String]) -> Result<()> {
     if chosen.contains(&BROKER) {
         cargo.env("KAFKA_JARS", kafka::jars()?);
     }
-    tool::run(&mut cargo)
+    tool::run(cargo.arg("--").args(flags))
 }

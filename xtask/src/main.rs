@@ -13,6 +13,7 @@ mod setup;
 mod steps;
 mod test;
 mod tool;
+mod torture;
 
 use std::env;
 use std::process::ExitCode;
@@ -25,7 +26,12 @@ Usage: cargo xtask COMMAND
   demo [--orders N|FILE …]    build everything and run the main job on retail orders
   test [--without-clients]    format, lints, licences, every test, the suites of other people's clients
   licences                    the licences of everything that is built in, against deny.toml
-  bench [NAME …]              how fast: `chain` (stages, engine), `broker` (beside Apache Kafka)
+  bench [NAME …]              how fast: `chain` (stages, engine), `delivery` (what exactly once costs),
+                              `broker` (beside Apache Kafka)
+  bench restart [--gigabytes N]
+                              how fast the broker starts on a large data folder, after a stop and after a kill
+  torture broker [--cycles N] [--seed N]
+                              kill -9 of the broker under load, 1,000 times, then what is left is checked
 
 What follows `demo` goes to `gristmill demo`: see `cargo xtask demo --help`.";
 
@@ -48,6 +54,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
         "test" => test::run(rest),
         "licences" => licences::check(),
         "bench" => bench::run(rest),
+        "torture" => torture::run(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(())

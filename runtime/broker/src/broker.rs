@@ -19,10 +19,12 @@ use crate::disk::{Disk, OsDisk};
 use crate::fetch_session::FetchSessions;
 use crate::group::{Coordinator, GroupSettings};
 use crate::lock::lock;
-use crate::log::{Flusher, FlusherConfig, Log};
+use crate::log::{CompactionLimits, Flusher, FlusherConfig, Log, LogError};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
+use crate::quotas::Quotas;
 use crate::refusal::Refusal;
+use crate::throttle::Throttle;
 use crate::topic::{self, CONSUMER_OFFSETS, LogSeams, NewTopic, TRANSACTION_STATE, Topic, Topics};
 use crate::topic_config::TopicConfigs;
 use crate::transaction::{TransactionSettings, Transactions};
@@ -43,6 +45,7 @@ pub struct Broker {
     producer_ids: Arc<ProducerIds>,
     transactions: Arc<Transactions>,
     fetch_sessions: FetchSessions,
+    quotas: Arc<Quotas>,
     metrics: Metrics,
     repairs: Vec<String>,
     /// Cancelled when the broker stops: long polls end then.
@@ -88,6 +91,7 @@ impl Broker {
         repairs.extend(transactions.load()?);
         repairs.extend(transactions.abort_unannounced());
         Ok(Broker {
+            quotas: Arc::new(Quotas::new(&config)),
             config,
             folder,
             clock,
@@ -240,6 +244,10 @@ impl Broker {
         &self.fetch_sessions
     }
 
+    pub(crate) fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
+    }
+
     pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }
@@ -315,6 +323,56 @@ impl Broker {
         }
         self.groups.expire_offsets();
         self.transactions.expire();
+    }
+
+    /// Notes how far the logs are good that have grown much since the last time. Blocks.
+    pub(crate) fn checkpoint(&self) {
+        for topic in self.topics() {
+            for (partition, log) in topic.partitions().iter().enumerate() {
+                let grown = log.unchecked_bytes().unwrap_or(0) > self.config.unchecked_bytes_max;
+                match if grown { log.checkpoint() } else { Ok(()) } {
+                    Ok(()) | Err(LogError::Closed) => {}
+                    Err(error) => {
+                        tracing::warn!(topic = topic.name(), partition, %error, "no checkpoint");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Compacts the users' topics that need it, those with the most to remove first. The broker's
+    /// own topics keep themselves short. Blocks.
+    pub(crate) fn compact(&self) {
+        let mut due: Vec<(f64, String, Log)> = Vec::new();
+        for topic in self.topics().iter().filter(|topic| !topic.is_internal()) {
+            for (partition, log) in topic.partitions().iter().enumerate() {
+                let name = format!("{}-{partition}", topic.name());
+                match log.dirt() {
+                    Ok(Some(dirt)) if dirt.is_due => due.push((dirt.ratio, name, log.clone())),
+                    Ok(_) | Err(LogError::Closed) => {}
+                    Err(error) => tracing::warn!(name, %error, "cannot tell what to compact"),
+                }
+            }
+        }
+        due.sort_by(|(one, ..), (other, ..)| other.total_cmp(one));
+        let throttle = Throttle::new(self.config.compaction_bytes_per_second_max);
+        let limits = CompactionLimits {
+            keys_max: CompactionLimits::keys_in(self.config.compaction_memory_bytes),
+            pace: &|bytes| throttle.wait(bytes) && !self.stopping.is_cancelled(),
+        };
+        for (_, name, log) in due {
+            match log.compact(&limits) {
+                Ok(done) => tracing::info!(
+                    name,
+                    records_removed = done.records_removed,
+                    bytes_before = done.bytes_before,
+                    bytes_after = done.bytes_after,
+                    "compacted"
+                ),
+                Err(LogError::Closed) => {} // stopped or deleted
+                Err(error) => tracing::warn!(name, %error, "not compacted"),
+            }
+        }
     }
 
     /// Syncs and closes everything, and leaves word that the next start finds it in order. Blocks.

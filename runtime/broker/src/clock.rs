@@ -23,22 +23,23 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until it is set.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 #[derive(Debug, Default)]
 pub(crate) struct ManualClock(std::sync::atomic::AtomicI64);
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl ManualClock {
     pub(crate) fn at(now_ms: i64) -> ManualClock {
         ManualClock(std::sync::atomic::AtomicI64::new(now_ms))
     }
 
+    #[cfg(test)]
     pub(crate) fn advance(&self, by_ms: i64) {
         self.0.fetch_add(by_ms, std::sync::atomic::Ordering::SeqCst);
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Clock for ManualClock {
     fn now_ms(&self) -> i64 {
         self.0.load(std::sync::atomic::Ordering::SeqCst)

@@ -34,14 +34,37 @@ pub struct BrokerConfig {
     pub retention_bytes: i64,
     /// How often retention is applied, in ms (`log.retention.check.interval.ms`, 5 minutes).
     pub retention_check_ms: u64,
+    /// A partition with more new bytes than that gets a checkpoint, so that the start after a kill
+    /// has no more to read and check (Kafka has none before a segment is full; we have 128 MiB).
+    pub unchecked_bytes_max: u64,
+    /// How often topics are looked through for something to compact, in ms
+    /// (`log.cleaner.backoff.ms`, 15 seconds).
+    pub compaction_check_ms: u64,
+    /// Memory for the keys of one compaction, in bytes (`log.cleaner.dedupe.buffer.size`, 128 MiB
+    /// in Kafka; we take 16 MiB, some 400,000 keys; more keys take several passes).
+    pub compaction_memory_bytes: usize,
+    /// Bytes that compaction reads and writes per second, so that it leaves the disk to others
+    /// (`log.cleaner.io.max.bytes.per.second`; Kafka has no limit, we have 64 MiB).
+    pub compaction_bytes_per_second_max: u64,
     /// Largest request in bytes (`socket.request.max.bytes`, 100 MiB).
     pub request_bytes_max: usize,
     /// Largest answer to one fetch in bytes (`fetch.max.bytes`, 55 MiB).
     pub fetch_bytes_max: usize,
     /// Connections at one time (`max.connections`; Kafka has no limit, we have 4,096).
     pub connections_max: usize,
+    /// Connections from one IP address (`max.connections.per.ip`; no limit, as in Kafka). One more
+    /// is closed as soon as it comes.
+    pub connections_per_address_max: usize,
+    /// Memory for requests larger than 64 KiB that arrive, of all connections together, in bytes
+    /// (`queued.max.request.bytes`; Kafka has no limit, we have 256 MiB). Beyond it sockets are not
+    /// read until there is room.
+    pub queued_request_bytes_max: usize,
+    /// Memory for record batches on their way to consumers, of all connections together, in bytes
+    /// (256 MiB; Kafka has no such limit). With less left fetches get smaller answers, then wait.
+    pub fetch_memory_bytes_max: usize,
     /// A connection without a request for that long is closed, in ms (`connections.max.idle.ms`,
-    /// 10 minutes).
+    /// 10 minutes). So is one whose request takes longer to arrive, or that takes no byte of its
+    /// answer for that long.
     pub idle_ms_max: u64,
     /// Partitions of all topics together. Each costs two open files.
     pub partitions_max: usize,
@@ -87,9 +110,16 @@ impl Default for BrokerConfig {
             retention_ms: 7 * 24 * 60 * 60 * 1000,
             retention_bytes: -1,
             retention_check_ms: 5 * 60 * 1000,
+            unchecked_bytes_max: 128 << 20,
+            compaction_check_ms: 15_000,
+            compaction_memory_bytes: 16 << 20,
+            compaction_bytes_per_second_max: 64 << 20,
             request_bytes_max: 100 << 20,
             fetch_bytes_max: 55 << 20,
             connections_max: 4096,
+            connections_per_address_max: usize::MAX,
+            queued_request_bytes_max: 256 << 20,
+            fetch_memory_bytes_max: 256 << 20,
             idle_ms_max: 10 * 60 * 1000,
             partitions_max: 20_000,
             group_initial_rebalance_delay_ms: 0,

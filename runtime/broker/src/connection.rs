@@ -14,13 +14,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::broker::Broker;
 use crate::handlers::{self, Answer, LaterAnswer};
@@ -39,12 +40,25 @@ const FRAME_BYTES: usize = 1 << 20;
 /// Size of a frame's size.
 const SIZE_BYTES: usize = 4;
 
+/// What is there of the next request.
+enum Arrival {
+    Whole(Bytes),
+    /// Not all of it, or nothing.
+    Part,
+    /// So many bytes, and no memory for them has been given yet.
+    TooLargeForNow(usize),
+}
+
 /// A connection and the requests on it.
 pub(crate) struct Connection {
     broker: Arc<Broker>,
     stream: TcpStream,
     session: Session,
     incoming: BytesMut,
+    /// Memory for the request that is arriving, if it is large.
+    room: Option<OwnedSemaphorePermit>,
+    /// When the request that is arriving must be there.
+    due: Option<Instant>,
     under_way: FuturesOrdered<LaterAnswer>,
 }
 
@@ -58,7 +72,8 @@ impl Connection {
         let local = stream.local_addr()?;
         let session = Session { peer, local, client_id: String::new(), version: 0 };
         let incoming = BytesMut::new();
-        Ok(Connection { broker, stream, session, incoming, under_way: FuturesOrdered::new() })
+        let (room, due, under_way) = (None, None, FuturesOrdered::new());
+        Ok(Connection { broker, stream, session, incoming, room, due, under_way })
     }
 
     /// Serves until the client goes, misbehaves or is idle for too long, or the broker stops.
@@ -80,11 +95,19 @@ impl Connection {
         let broker = Arc::clone(&self.broker);
         let idle_max = Duration::from_millis(broker.config().idle_ms_max);
         while !broker.stopping().is_cancelled() {
-            let may_read = self.under_way.len() < UNDER_WAY_MAX;
-            if may_read && let Some(frame) = self.next_frame()? {
-                self.begin(frame).await?;
-                continue;
+            let mut may_read = self.under_way.len() < UNDER_WAY_MAX;
+            let mut missing_room = None;
+            if may_read {
+                match self.next_frame()? {
+                    Arrival::Whole(frame) => {
+                        self.begin(frame).await?;
+                        continue;
+                    }
+                    Arrival::Part => {}
+                    Arrival::TooLargeForNow(size) => (may_read, missing_room) = (false, Some(size)),
+                }
             }
+            let until = self.due.unwrap_or_else(|| Instant::now() + idle_max);
             let idle = self.under_way.is_empty();
             tokio::select! {
                 answer = self.under_way.next(), if !idle => {
@@ -92,12 +115,17 @@ impl Connection {
                         self.send(reply).await?;
                     }
                 }
-                read = timeout(idle_max, self.stream.read_buf(&mut self.incoming)), if may_read => {
+                room = broker.quotas().request(missing_room.unwrap_or(0)),
+                    if missing_room.is_some() => self.room = room,
+                read = timeout_at(until, self.stream.read_buf(&mut self.incoming)), if may_read => {
                     match read {
                         Ok(read) => {
                             if read.context("cannot read a request")? == 0 {
                                 return Ok(());
                             }
+                        }
+                        Err(_) if self.due.is_some() => {
+                            bail!("a request that was not there whole after {idle_max:?}")
                         }
                         Err(_) if idle => return Ok(()),
                         Err(_) => {}
@@ -123,7 +151,9 @@ impl Connection {
         let metrics = self.broker.metrics();
         metrics.requests.add(1);
         metrics.request_bytes.add((frame.len() + SIZE_BYTES) as u64);
-        match handlers::dispatch(&self.broker, &mut self.session, frame)? {
+        let answer = handlers::dispatch(&self.broker, &mut self.session, frame)?;
+        self.room = None;
+        match answer {
             Answer::Now(reply) if self.under_way.is_empty() => self.send(reply).await?,
             Answer::Now(reply) => {
                 self.under_way.push_back(Box::pin(async move { Ok(Some(reply)) }));
@@ -135,11 +165,17 @@ impl Connection {
 
     async fn send(&mut self, mut reply: Reply) -> Result<()> {
         self.broker.metrics().response_bytes.add(reply.remaining() as u64);
-        self.stream.write_all_buf(&mut reply).await.context("cannot send an answer")
+        let idle_max = Duration::from_millis(self.broker.config().idle_ms_max);
+        while reply.has_remaining() {
+            let written = timeout(idle_max, self.stream.write_buf(&mut reply)).await;
+            let Ok(written) = written else { bail!("an answer of which nobody takes a byte") };
+            ensure!(written.context("cannot send an answer")? > 0, "cannot send an answer");
+        }
+        Ok(())
     }
 
     /// The next whole frame without its size, if it has arrived; else makes room for more bytes.
-    fn next_frame(&mut self) -> Result<Option<Bytes>> {
+    fn next_frame(&mut self) -> Result<Arrival> {
         let (mut missing, mut at_once) = (READ_BYTES, READ_BYTES);
         if let Some(mut size) = self.incoming.get(..SIZE_BYTES) {
             let size = size.get_i32();
@@ -149,15 +185,21 @@ impl Connection {
             };
             let whole = SIZE_BYTES + size;
             if self.incoming.len() >= whole {
+                self.due = None;
                 self.incoming.advance(SIZE_BYTES);
-                return Ok(Some(self.incoming.split_to(size).freeze()));
+                return Ok(Arrival::Whole(self.incoming.split_to(size).freeze()));
             }
+            if size > READ_BYTES && self.room.is_none() {
+                return Ok(Arrival::TooLargeForNow(size));
+            }
+            let idle_max = Duration::from_millis(self.broker.config().idle_ms_max);
+            self.due.get_or_insert_with(|| Instant::now() + idle_max);
             missing = whole - self.incoming.len();
             at_once = FRAME_BYTES;
         }
         // Doubling: a frame is moved a few times at most, and costs no more than has arrived.
         let room = missing.min(self.incoming.len().max(at_once));
         self.incoming.reserve(room);
-        Ok(None)
+        Ok(Arrival::Part)
     }
 }

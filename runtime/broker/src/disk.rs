@@ -7,7 +7,7 @@
 //! Not covered: locking of the data folder, and memory maps (a truncated map kills the process with
 //! SIGBUS; positional reads are quick enough).
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod faults;
 
 use std::fmt::Debug;

@@ -51,6 +51,7 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, RequestHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
 use crate::broker::Broker;
+use crate::quotas::FetchMemory;
 use crate::reply::Reply;
 use crate::request_shape::Shape;
 use crate::session::Session;
@@ -241,7 +242,7 @@ fn unsupported_api_versions(correlation_id: i32) -> Result<Answer> {
 
 impl Call {
     /// For a handler that never waits.
-    fn now<Q, R>(self, handle: fn(&Broker, &Session, Q) -> R) -> Result<Answer>
+    fn now<Q, R>(mut self, handle: fn(&Broker, &Session, Q) -> R) -> Result<Answer>
     where
         Q: Decodable,
         R: Encodable + HeaderVersion,
@@ -253,7 +254,7 @@ impl Call {
 
     /// For a handler that may wait. What it does before it returns the future happens in the order
     /// of the requests; the future then runs beside those of later requests.
-    fn later<Q, R, F>(self, handle: fn(Arc<Broker>, Session, Q) -> F) -> Result<Answer>
+    fn later<Q, R, F>(mut self, handle: fn(Arc<Broker>, Session, Q) -> F) -> Result<Answer>
     where
         Q: Decodable,
         R: IntoResponse,
@@ -270,22 +271,23 @@ impl Call {
     }
 
     /// As [`Call::later`], for responses with record bytes that are sent from where they lie.
-    fn with_records<Q, R, F>(self, handle: fn(Arc<Broker>, Session, Q) -> F) -> Result<Answer>
+    fn with_records<Q, R, F>(mut self, handle: fn(Arc<Broker>, Session, Q) -> F) -> Result<Answer>
     where
         Q: Decodable,
         R: Encodable + HeaderVersion,
-        F: Future<Output = (R, VecDeque<Bytes>)> + Send + 'static,
+        F: Future<Output = WithRecords<R>> + Send + 'static,
     {
         let request = self.decode::<Q>()?;
         let response = handle(Arc::clone(&self.broker), self.session.clone(), request);
         Ok(Answer::Later(Box::pin(async move {
-            let (response, records) = response.await;
-            self.encode(response, records).map(Some)
+            let WithRecords { response, records, memory } = response.await;
+            self.encode(response, records).map(|reply| Some(reply.hold(memory)))
         })))
     }
 
-    fn decode<Q: Decodable>(&self) -> Result<Q> {
-        Q::decode(&mut self.body.clone(), self.session.version)
+    /// Lets go of the frame: while an answer waits it holds what it needs and not the whole request.
+    fn decode<Q: Decodable>(&mut self) -> Result<Q> {
+        Q::decode(&mut std::mem::take(&mut self.body), self.session.version)
     }
 
     fn encode<R: Encodable + HeaderVersion>(
@@ -297,6 +299,13 @@ impl Call {
         let header_version = R::header_version(version);
         Reply::encode(self.correlation_id, header_version, &response, version, records)
     }
+}
+
+/// A response, its byte fields that are sent from where they lie, and the memory that they take.
+pub(crate) struct WithRecords<R> {
+    response: R,
+    records: VecDeque<Bytes>,
+    memory: Option<FetchMemory>,
 }
 
 /// What a waiting handler may come back with: a response, none, or the end of the connection.

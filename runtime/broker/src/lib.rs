@@ -17,6 +17,9 @@
 // From the outside in; a file uses those below it.
 mod server;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 mod config;
 mod connection;
 mod reply;
@@ -34,7 +37,9 @@ mod transaction;
 
 mod group;
 mod producer_ids;
+mod quotas;
 mod refusal;
+mod throttle;
 mod topic;
 mod topic_config;
 
@@ -44,6 +49,9 @@ pub mod partitioner;
 pub mod clock;
 pub mod disk;
 mod lock;
+
+#[cfg(test)]
+mod simulation_tests;
 
 pub use broker::Broker;
 pub use config::BrokerConfig;

@@ -12,6 +12,8 @@ use kafka_protocol::messages::ResponseHeader;
 use kafka_protocol::protocol::Encodable;
 use kafka_protocol::protocol::buf::ByteBufMut;
 
+use crate::quotas::FetchMemory;
+
 /// Record bytes shorter than this are copied: a piece of its own would cost more than the copy.
 const PIECE_BYTES_MIN: usize = 4096;
 
@@ -20,9 +22,17 @@ const PIECE_BYTES_MIN: usize = 4096;
 pub(crate) struct Reply {
     pieces: VecDeque<Bytes>,
     remaining: usize,
+    /// What the record bytes count as until they are sent.
+    memory: Option<FetchMemory>,
 }
 
 impl Reply {
+    /// Keeps hold of the memory until the answer is sent or dropped.
+    pub(crate) fn hold(mut self, memory: Option<FetchMemory>) -> Reply {
+        self.memory = memory;
+        self
+    }
+
     /// Encodes header and message. `records` are the byte fields of the message that may be sent
     /// from where they lie, in the order in which the message holds them.
     pub(crate) fn encode<M: Encodable>(
@@ -81,7 +91,7 @@ impl PieceBuffer {
         self.end_piece();
         let size = i32::try_from(self.pieces_bytes).context("a response of more than 2 GiB")?;
         self.pieces.push_front(Bytes::copy_from_slice(&size.to_be_bytes()));
-        Ok(Reply { pieces: self.pieces, remaining: self.pieces_bytes + 4 })
+        Ok(Reply { pieces: self.pieces, remaining: self.pieces_bytes + 4, memory: None })
     }
 
     fn end_piece(&mut self) {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -18,6 +18,9 @@ use crate::connection::Connection;
 
 /// Pause after a failed accept, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often logs are looked through for one that has grown much since its last checkpoint.
+const CHECKPOINT_CHECK_MS: u64 = 1_000;
 
 /// A running broker. Dropping it without [`Server::shutdown`] is a hard stop: the next start checks
 /// the logs.
@@ -63,6 +66,9 @@ impl Server {
             async move { transactions.keep_time(stop).await }
         });
         tasks.spawn(maintain(Arc::clone(&broker)));
+        tasks.spawn(at_intervals(Arc::clone(&broker), CHECKPOINT_CHECK_MS, Broker::checkpoint));
+        let compaction_check_ms = broker.config().compaction_check_ms;
+        tasks.spawn(at_intervals(Arc::clone(&broker), compaction_check_ms, Broker::compact));
         tracing::info!(%address, topics = broker.topics().len(), "broker ready");
         Ok(Server { address, broker, stop, tasks })
     }
@@ -113,10 +119,15 @@ async fn accept(broker: Arc<Broker>, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, peer)) => {
+                let Some(place) = broker.quotas().admit(peer.ip()) else {
+                    broker.metrics().connections_refused.add(1);
+                    tracing::warn!(%peer, "connection closed: too many from its address");
+                    continue;
+                };
                 let broker = Arc::clone(&broker);
                 connections.spawn(async move {
                     serve(&broker, stream, peer).await;
-                    drop(permit);
+                    drop((permit, place));
                 });
             }
             Err(error) => {
@@ -136,6 +147,22 @@ async fn serve(broker: &Arc<Broker>, stream: TcpStream, peer: SocketAddr) {
         Err(error) => tracing::debug!(%peer, %error, "connection lost"),
     }
     broker.metrics().connections_closed.add(1);
+}
+
+/// Does work that blocks, at once and then at intervals.
+async fn at_intervals(broker: Arc<Broker>, interval_ms: u64, work: fn(&Broker)) {
+    let mut ticks = interval(Duration::from_millis(interval_ms.max(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = broker.stopping().cancelled() => return,
+        }
+        let working = Arc::clone(&broker);
+        if let Err(error) = tokio::task::spawn_blocking(move || work(&working)).await {
+            tracing::error!(%error, "work in the background stopped half-way");
+        }
+    }
 }
 
 /// Applies retention, expires committed offsets and transactional ids, and keeps their logs short.

@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anyhow::{Context, Result};
 use kafka_protocol::ResponseError;
@@ -18,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::disk::Disk;
 use crate::lock::{lock, read, write};
-use crate::log::{self, FlusherHandle, Log};
+use crate::log::{self, FlusherHandle, Log, LogError, Recovery};
 use crate::refusal::Refusal;
 use crate::topic_config::{self, TopicConfigs};
 
@@ -29,6 +30,8 @@ pub const TRANSACTION_STATE: &str = "__transaction_state";
 
 /// Longest topic name in bytes; with `-` and a partition number it stays a valid folder name.
 const NAME_BYTES_MAX: usize = 249;
+/// A disk has no use for more.
+const OPENING_THREADS_MAX: usize = 8;
 const LIST_FILE: &str = "topics.json";
 /// Largest `topics.json` that is read; 20,000 topics with settings stay far below.
 const LIST_BYTES_MAX: usize = 64 << 20;
@@ -398,18 +401,11 @@ impl Topics {
         was_clean: bool,
         repairs: &mut Vec<String>,
     ) -> Result<Topic> {
-        let config = topic_config::log_config(&listed.configs, &self.config);
         let mut partitions = Vec::new();
-        for partition in from_partition..listed.partitions as usize {
-            let (log, recovery) = Log::open(
-                Arc::clone(&self.seams.disk),
-                Arc::clone(&self.seams.clock),
-                self.folder(&listed.name, partition),
-                config.clone(),
-                self.seams.flusher.clone(),
-                was_clean,
-            )
-            .with_context(|| format!("cannot open partition `{}-{partition}`", listed.name))?;
+        let opened = self.open_logs(listed, from_partition, was_clean);
+        for (partition, opened) in (from_partition..).zip(opened) {
+            let (log, recovery) = opened
+                .with_context(|| format!("cannot open partition `{}-{partition}`", listed.name))?;
             let said = recovery.repairs.iter();
             repairs.extend(said.map(|said| format!("{}-{partition}: {said}", listed.name)));
             partitions.push(log);
@@ -420,6 +416,49 @@ impl Topics {
             configs: listed.configs.clone(),
             partitions,
         })
+    }
+
+    /// The logs of a topic, by partition; after a hard stop several at a time, for each may have
+    /// much to read.
+    fn open_logs(
+        &self,
+        listed: &ListedTopic,
+        from_partition: usize,
+        was_clean: bool,
+    ) -> Vec<Result<(Log, Recovery), LogError>> {
+        let config = topic_config::log_config(&listed.configs, &self.config);
+        let open = |partition| {
+            Log::open(
+                Arc::clone(&self.seams.disk),
+                Arc::clone(&self.seams.clock),
+                self.folder(&listed.name, partition),
+                config.clone(),
+                self.seams.flusher.clone(),
+                was_clean,
+            )
+        };
+        let all = from_partition..listed.partitions as usize;
+        let threads = if was_clean { 1 } else { all.len().min(opening_threads()) };
+        if threads <= 1 {
+            return all.map(open).collect();
+        }
+        let next = AtomicUsize::new(all.start);
+        let opened = Mutex::new(BTreeMap::new());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    loop {
+                        let partition = next.fetch_add(1, Ordering::Relaxed);
+                        if !all.contains(&partition) {
+                            break;
+                        }
+                        let result = open(partition);
+                        lock(&opened).insert(partition, result);
+                    }
+                });
+            }
+        });
+        opened.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
     }
 
     fn folder(&self, name: &str, partition: usize) -> PathBuf {
@@ -518,6 +557,11 @@ impl Topics {
     fn storage(&self, error: anyhow::Error) -> Refusal {
         Refusal::new(ResponseError::KafkaStorageError, format!("{error:#}"))
     }
+}
+
+/// Threads that open the logs of a topic (`num.recovery.threads.per.data.dir`, 1 in Kafka).
+fn opening_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(OPENING_THREADS_MAX))
 }
 
 fn listed(topic: &Topic) -> ListedTopic {

@@ -91,7 +91,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("flush.messages", LONG_MAX, Kind::Long(1), "no effect: see the broker's durability"),
     setting("flush.ms", LONG_MAX, Kind::Long(0), "no effect: see the broker's durability"),
     setting("index.interval.bytes", "4096", Kind::Int(0), "bytes of log per index entry"),
-    setting("max.compaction.lag.ms", LONG_MAX, Kind::Long(1), "no effect yet"),
+    setting(
+        "max.compaction.lag.ms",
+        LONG_MAX,
+        Kind::Long(1),
+        "how long a record may wait for compaction",
+    ),
     setting("max.message.bytes", "1048588", Kind::Int(0), "largest record batch in bytes"),
     setting("message.downconversion.enable", "true", Kind::Boolean, "no effect"),
     setting("message.format.version", "3.0-IV1", Kind::Version, "no effect: always format 2"),
@@ -113,8 +118,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Choice(&["CreateTime", "LogAppendTime"]),
         "whether records keep the producer's time or get the broker's",
     ),
-    setting("min.cleanable.dirty.ratio", "0.5", Kind::Ratio, "no effect yet"),
-    setting("min.compaction.lag.ms", "0", Kind::Long(0), "no effect yet"),
+    setting(
+        "min.cleanable.dirty.ratio",
+        "0.5",
+        Kind::Ratio,
+        "share of records that no compaction has seen, above which the next one begins",
+    ),
+    setting(
+        "min.compaction.lag.ms",
+        "0",
+        Kind::Long(0),
+        "how long compaction leaves a record alone",
+    ),
     setting("min.insync.replicas", "1", Kind::Int(1), "no effect: there is one replica"),
     setting("preallocate", "false", Kind::Boolean, "no effect"),
     setting("retention.bytes", "-1", Kind::Long(-1), "bytes kept per partition, -1: no limit"),
@@ -237,6 +252,10 @@ pub(crate) fn log_config(configs: &TopicConfigs, broker: &BrokerConfig) -> LogCo
         },
         cleanup_delete: has_policy("delete"),
         cleanup_compact: has_policy("compact"),
+        dirty_ratio_min: text("min.cleanable.dirty.ratio").trim().parse().unwrap_or(0.5),
+        compaction_lag_ms_min: number("min.compaction.lag.ms"),
+        compaction_lag_ms_max: number("max.compaction.lag.ms"),
+        delete_retention_ms: number("delete.retention.ms"),
         ..LogConfig::default()
     }
 }
@@ -290,5 +309,6 @@ mod tests {
         let config =
             log_config(&configs(&[("cleanup.policy", "compact")]), &BrokerConfig::default());
         assert!(config.cleanup_compact && !config.cleanup_delete);
+        assert_eq!((config.dirty_ratio_min, config.delete_retention_ms), (0.5, 86_400_000));
     }
 }

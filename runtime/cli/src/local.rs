@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
-use gristmill_broker::{BrokerConfig, Server, TopicConfigs};
+use gristmill_broker::{BrokerConfig, Durability, Server, TopicConfigs};
 
 use crate::user_error::UserError;
 
@@ -18,6 +18,29 @@ pub struct LocalFlags {
     /// Address on which the built-in broker speaks Kafka's protocol; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9092")]
     pub listen: SocketAddr,
+
+    /// What the built-in broker has done with records when it acknowledges them to acks=all
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = DurabilityFlag::Fsync)]
+    pub durability: DurabilityFlag,
+}
+
+/// `--durability`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DurabilityFlag {
+    /// On the disk: a power cut takes back nothing that was acknowledged or seen by a consumer
+    Fsync,
+    /// In the system's page cache, as Kafka's own default: a killed process loses nothing, a power cut may lose the
+    /// last seconds
+    PageCache,
+}
+
+impl From<DurabilityFlag> for Durability {
+    fn from(flag: DurabilityFlag) -> Durability {
+        match flag {
+            DurabilityFlag::Fsync => Durability::Fsync,
+            DurabilityFlag::PageCache => Durability::PageCache,
+        }
+    }
 }
 
 impl LocalFlags {
@@ -51,6 +74,7 @@ impl LocalBroker {
             data_dir: flags.data_dir()?.join("broker"),
             listen: flags.listen,
             default_partitions,
+            durability: flags.durability.into(),
             ..BrokerConfig::default()
         };
         let server = Server::start(config).await.map_err(UserError::from_error)?;

@@ -5,6 +5,7 @@
 //! sector. A failed sync loses its bytes for good though reads still show them, as Linux does it.
 
 #![allow(clippy::unwrap_used)]
+#![cfg_attr(not(test), allow(dead_code))] // the fuzz targets need a part of it
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
@@ -70,8 +71,24 @@ struct Faults {
     syncs_left: Option<usize>,
     /// Bytes that still fit.
     bytes_left: Option<usize>,
+    /// Changes of any kind that still succeed; all later ones fail and change nothing.
+    changes_left: Option<usize>,
     syncs: usize,
     writes: usize,
+    changes: usize,
+}
+
+impl Faults {
+    /// Counts a change, or refuses it.
+    fn change(&mut self) -> io::Result<()> {
+        match &mut self.changes_left {
+            Some(0) => return Err(io::Error::other("the disk is gone")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.changes += 1;
+        Ok(())
+    }
 }
 
 /// See the module. Clones share the disk.
@@ -91,6 +108,17 @@ impl FaultDisk {
     /// The sync after `count` more fails and its bytes are lost; later ones claim success.
     pub(crate) fn fail_sync_after(&self, count: usize) {
         self.state().faults.syncs_left = Some(count);
+    }
+
+    /// After `count` more changes (writes, syncs, creations, renames, removals) the disk stands
+    /// still: what lies on it is what a kill at that moment leaves.
+    pub(crate) fn stand_still_after(&self, count: usize) {
+        self.state().faults.changes_left = Some(count);
+    }
+
+    /// Changes of any kind so far.
+    pub(crate) fn change_count(&self) -> usize {
+        self.state().faults.changes
     }
 
     /// Only `bytes` more fit on the disk.
@@ -156,7 +184,15 @@ impl FaultDisk {
             let bytes = bytes(&file.lock().unwrap());
             found.put(&path, bytes);
         }
-        found.state().directories = state.directories.clone();
+        // Where a file is there is its folder, also if the folder has another name by now.
+        let of_files = found
+            .state()
+            .names
+            .keys()
+            .filter_map(|path| path.parent())
+            .map(Path::to_owned)
+            .collect::<BTreeSet<_>>();
+        found.state().directories = state.directories.union(&of_files).cloned().collect();
         found
     }
 }
@@ -219,6 +255,9 @@ fn rename_in(names: &mut BTreeMap<PathBuf, File>, from: &Path, to: &Path) {
 impl Disk for FaultDisk {
     fn open(&self, path: &Path, how: OpenHow) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
+        if how == OpenHow::CreateEmpty {
+            state.faults.change()?;
+        }
         let file = match (state.names.get(path), how) {
             (Some(file), OpenHow::CreateEmpty) => {
                 file.lock().unwrap().live.clear();
@@ -238,6 +277,12 @@ impl Disk for FaultDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
+        if !state.names.keys().any(|name| name.starts_with(from))
+            && !state.directories.contains(from)
+        {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.faults.change()?;
         rename_in(&mut state.names, from, to);
         if state.directories.remove(from) {
             state.directories.insert(to.to_owned());
@@ -248,22 +293,30 @@ impl Disk for FaultDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
+        if !state.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.faults.change()?;
+        state.names.remove(path);
         state.changes.push(NameChange::Unlink(path.to_owned()));
         Ok(())
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
-        if !state.directories.remove(path) {
+        if !state.directories.contains(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        state.faults.change()?;
+        state.directories.remove(path);
         state.names.retain(|name, _| !name.starts_with(path));
         Ok(())
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        self.state().directories.insert(path.to_owned());
+        let mut state = self.state();
+        state.faults.change()?;
+        state.directories.insert(path.to_owned());
         Ok(())
     }
 
@@ -285,6 +338,7 @@ impl Disk for FaultDisk {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         let state = &mut *state;
+        state.faults.change()?;
         let (synced, rest): (Vec<_>, Vec<_>) =
             state.changes.drain(..).partition(|change| change.folder() == Some(path));
         synced.iter().for_each(|change| change.apply(&mut state.durable_names));
@@ -315,6 +369,7 @@ impl DiskFile for FaultFile {
     fn write_at(&self, position: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let mut state = self.disk.state();
+        state.faults.change()?;
         state.faults.writes += 1;
         let mut content = self.file.lock().unwrap();
         let position = position as usize;
@@ -343,6 +398,7 @@ impl DiskFile for FaultFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
+        state.faults.change()?;
         state.faults.syncs += 1;
         let mut content = self.file.lock().unwrap();
         match &mut state.faults.syncs_left {
@@ -361,6 +417,7 @@ impl DiskFile for FaultFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
+        self.disk.state().faults.change()?;
         let mut content = self.file.lock().unwrap();
         content.live.resize(len as usize, 0);
         if content.lost_from.is_some_and(|lost_from| lost_from as u64 >= len) {

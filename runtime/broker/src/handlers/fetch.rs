@@ -2,6 +2,8 @@
 //!
 //! - Whole batches from the one that holds the offset; the first may begin below it, and clients
 //!   skip (so does Kafka). At least one batch comes even if it exceeds every limit.
+//! - The records of an answer count as memory until they are sent. With little left of that the
+//!   answer is smaller, and with none it waits, at most as long as the client does.
 //! - A long poll ends when `min_bytes` are there, when `max_wait` is over, or on any error.
 //! - Sessions (v7+, KIP-227): see `fetch_session`.
 //! - Left out: v18 (high watermark in the request, KIP-1166); followers and preferred replicas.
@@ -23,9 +25,11 @@ use kafka_protocol::messages::{FetchRequest, FetchResponse, ProducerId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::WithRecords;
 use crate::broker::{Broker, LEADER_EPOCH};
 use crate::fetch_session::Plan;
 use crate::log::{Isolation, Log};
+use crate::quotas::FetchMemory;
 use crate::session::Session;
 use crate::topic::Topic;
 
@@ -38,29 +42,42 @@ pub(super) async fn handle(
     broker: Arc<Broker>,
     session: Session,
     mut request: FetchRequest,
-) -> (FetchResponse, VecDeque<Bytes>) {
+) -> WithRecords<FetchResponse> {
     let now_ms = broker.clock().now_ms();
     let begun = broker.fetch_sessions().begin(&request, session.version >= 13, now_ms);
     let mut plan = match begun {
         Ok(plan) => plan,
         Err(error) => {
-            return (FetchResponse::default().with_error_code(error.code()), VecDeque::new());
+            let response = FetchResponse::default().with_error_code(error.code());
+            return WithRecords { response, records: VecDeque::new(), memory: None };
         }
     };
     request.topics = std::mem::take(&mut plan.topics);
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0).min(WAIT_MS_MAX);
     let deadline = Instant::now() + Duration::from_millis(wait_ms);
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
+    let asked_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
+    let asked_bytes = asked_bytes.min(broker.config().fetch_bytes_max);
     loop {
+        let Some(mut memory) = broker.quotas().fetch(asked_bytes) else {
+            tokio::select! {
+                () = broker.quotas().fetch_room() => continue,
+                () = broker.stopping().cancelled() => {}
+                () = sleep_until(deadline) => {}
+            }
+            let nothing = read_all(&broker, &session, &request, None);
+            return answer(&broker, &plan, nothing, None);
+        };
         // Watched before reading: what arrives in between wakes us.
         let watched = watch_all(&broker, &session, &request);
-        let found = read_all(&broker, &session, &request);
+        let found = read_all(&broker, &session, &request, Some(memory.bytes()));
+        memory.shrink_to(found.bytes);
         let ends = found.failed || found.bytes >= min_bytes || Instant::now() >= deadline;
         if ends || broker.stopping().is_cancelled() {
             broker.metrics().fetched_bytes.add(found.bytes as u64);
-            return answer(&broker, &plan, found);
+            return answer(&broker, &plan, found, Some(memory));
         }
-        drop(found);
+        drop((found, memory));
         tokio::select! {
             () = broker.stopping().cancelled() => {}
             _ = timeout_at(deadline, any_change(watched)) => {}
@@ -74,18 +91,25 @@ pub(super) async fn handle(
     }
 }
 
-fn answer(broker: &Broker, plan: &Plan, found: Found) -> (FetchResponse, VecDeque<Bytes>) {
+fn answer(
+    broker: &Broker,
+    plan: &Plan,
+    found: Found,
+    memory: Option<FetchMemory>,
+) -> WithRecords<FetchResponse> {
     let mut response = FetchResponse::default().with_session_id(plan.session_id);
     if plan.session_id == 0 {
-        return (response.with_responses(found.topics), found.records);
+        response.responses = found.topics;
+        return WithRecords { response, records: found.records, memory };
     }
     response.responses = broker.fetch_sessions().finish(plan, found.topics);
     let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
     let records = partitions.map(|it| it.records.clone().unwrap_or_default()).collect();
-    (response, records)
+    WithRecords { response, records, memory }
 }
 
 /// What all partitions gave in one look.
+#[derive(Default)]
 struct Found {
     topics: Vec<FetchableTopicResponse>,
     /// The record bytes in `topics`, in order, for sending without a copy.
@@ -95,16 +119,22 @@ struct Found {
     failed: bool,
 }
 
-fn read_all(broker: &Broker, session: &Session, request: &FetchRequest) -> Found {
-    let asked_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
-    let mut room = asked_bytes.min(broker.config().fetch_bytes_max);
+/// At most `room` bytes, but one batch at least; None: no records at all.
+fn read_all(
+    broker: &Broker,
+    session: &Session,
+    request: &FetchRequest,
+    room: Option<usize>,
+) -> Found {
+    let has_room = room.is_some();
+    let mut room = room.unwrap_or(0);
     let isolation = isolation(request);
-    let mut found = Found { topics: Vec::new(), records: VecDeque::new(), bytes: 0, failed: false };
+    let mut found = Found::default();
     for asked in &request.topics {
         let topic = find(broker, session, asked);
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for partition in &asked.partitions {
-            let min_one = found.bytes == 0;
+            let min_one = found.bytes == 0 && has_room;
             let answer = match &topic {
                 Ok(topic) => read_one(topic, partition, room, min_one, isolation),
                 Err(error) => Err(*error),

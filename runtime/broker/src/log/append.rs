@@ -99,7 +99,8 @@ impl Shared {
         }
     }
 
-    /// One write call for all batches. After a failure the file is cut back and the log takes no
+    /// One write call for all batches. After a failure the file is cut back. If the disk was full
+    /// the log is then as before, and the next append tries again; after anything else it takes no
     /// more.
     fn write(
         &self,
@@ -119,9 +120,12 @@ impl Shared {
         }
         let active = &writer.active;
         active.append(&mut slices, headers, config.index_interval_bytes).map_err(|error| {
-            let _ = active.truncate(active.size_bytes()); // else recovery finds a torn batch
+            // What can't be cut is found by recovery as a torn batch.
+            let is_cut = active.truncate(active.size_bytes()).is_ok();
             let error = LogError::io("cannot append to", active.path(), error);
-            let _ = self.write_failure.set(Arc::from(error.to_string()));
+            if !(is_cut && error.is_full_disk()) {
+                let _ = self.write_failure.set(Arc::from(error.to_string()));
+            }
             error
         })
     }
@@ -201,7 +205,7 @@ impl Shared {
         // A marker has the time of now: behind old records, written again in transactions, each
         // would begin a segment.
         let only_markers = headers.iter().all(Header::is_control);
-        let old = age_ms > config.segment_ms && !only_markers;
+        let old = age_ms > config.segment_age_ms() && !only_markers;
         if full || old || last_relative > i64::from(i32::MAX) {
             self.roll(writer, now_ms)?;
         }
@@ -213,14 +217,14 @@ impl Shared {
     pub(super) fn roll(&self, writer: &mut Writer, now_ms: i64) -> Result<(), LogError> {
         self.sync_all(writer)?;
         let next = self.seal_and_create(writer).inspect_err(|error| {
-            let _ = self.write_failure.set(Arc::from(error.to_string()));
+            if !error.is_full_disk() {
+                let _ = self.write_failure.set(Arc::from(error.to_string()));
+            }
         })?;
-        let mut segments = self.segments().to_vec();
-        segments.push(Arc::clone(&next));
         writer.active.use_index_files(&self.disk, &self.directory);
         writer.active = Arc::clone(&next);
         writer.active_since_ms = now_ms;
-        self.set_segments(segments);
+        self.change_segments(|segments| segments.push(Arc::clone(&next)));
         let _sync = self.sync_lock();
         let (offset, segment_base_offset) = (writer.next_offset, next.base_offset);
         self.announce_synced(Synced { offset, segment_base_offset, position: 0 });
@@ -232,9 +236,20 @@ impl Shared {
         writer.active.write_indexes(disk, &self.directory, true)?;
         self.write_snapshot(writer, true)?;
         let next = Segment::create(disk, &self.directory, writer.next_offset)?;
-        disk.sync_directory(&self.directory)
-            .map_err(|error| LogError::io("cannot sync", &self.directory, error))?;
-        self.remove_old_snapshots()?;
+        let sync = || {
+            let synced = disk.sync_directory(&self.directory);
+            synced.map_err(|error| LogError::io("cannot sync", &self.directory, error))
+        };
+        if let Err(error) = sync() {
+            // Were its name to outlive a power cut while the old segment grows on, a start would
+            // take it for the last one and what was acknowledged since for gone.
+            let removed = next.remove_files(disk, &self.directory).and_then(|()| sync());
+            if removed.is_err() {
+                let _ = self.write_failure.set(Arc::from(error.to_string()));
+            }
+            return Err(error);
+        }
+        let _ = self.remove_old_snapshots(); // the next roll tries again
         Ok(Arc::new(next))
     }
 }

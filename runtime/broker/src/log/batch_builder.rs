@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::record_batch::{HEADER_BYTES, LENGTH_PREFIX_BYTES, NO_PRODUCER_ID};
+use super::records::put_varint;
 
 /// The producer of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,15 +141,6 @@ fn put_nullable(into: &mut Vec<u8>, bytes: Option<&[u8]>) {
             into.extend_from_slice(bytes);
         }
     }
-}
-
-fn put_varint(into: &mut Vec<u8>, number: i64) {
-    let mut raw = ((number << 1) ^ (number >> 63)) as u64;
-    while raw >= 0x80 {
-        into.push(raw as u8 | 0x80);
-        raw >>= 7;
-    }
-    into.push(raw as u8);
 }
 
 #[cfg(test)]

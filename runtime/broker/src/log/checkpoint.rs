@@ -6,8 +6,12 @@
 //! ```text
 //! version 1
 //! log-start-offset 23
+//! compacted-to 100
 //! recovery-point 120 100 4711 9f3a11c0
 //! ```
+//!
+//! `compacted-to`, absent while it is 0, is the offset up to which compaction has seen all records
+//! (Kafka's `cleaner-offset-checkpoint`).
 //!
 //! The recovery point, absent until the first checkpoint, gives the base offset of the segment that
 //! was active, the offset and the byte position in it up to which all was synced, and one CRC-32C
@@ -31,6 +35,8 @@ const VERSION: &str = "1";
 pub(super) struct Checkpoint {
     /// Records below are deleted, whether or not their bytes are still there.
     pub log_start_offset: i64,
+    /// The first offset that no compaction has seen.
+    pub compacted_to: i64,
     /// How far the files are good.
     pub recovery_point: Option<RecoveryPoint>,
 }
@@ -72,6 +78,9 @@ impl Checkpoint {
 
     fn encode(&self) -> String {
         let mut text = format!("version {VERSION}\nlog-start-offset {}\n", self.log_start_offset);
+        if self.compacted_to > 0 {
+            text += &format!("compacted-to {}\n", self.compacted_to);
+        }
         if let Some(point) = &self.recovery_point {
             let RecoveryPoint { segment_base_offset, offset, position, index_crc } = point;
             text += &format!(
@@ -92,6 +101,9 @@ impl Checkpoint {
             match words.next()? {
                 "log-start-offset" => {
                     checkpoint.log_start_offset = words.next()?.parse().ok().filter(|n| *n >= 0)?;
+                }
+                "compacted-to" => {
+                    checkpoint.compacted_to = words.next()?.parse().ok().filter(|n| *n >= 0)?;
                 }
                 "recovery-point" => {
                     checkpoint.recovery_point = Some(RecoveryPoint {
@@ -121,9 +133,10 @@ mod tests {
             position: 4711,
             index_crc: 0x00ab_cdef,
         };
-        let full = Checkpoint { log_start_offset: 23, recovery_point: Some(recovery_point) };
+        let recovery_point = Some(recovery_point);
+        let full = Checkpoint { log_start_offset: 23, compacted_to: 42, recovery_point };
         assert_eq!(Checkpoint::decode(&full.encode()), Some(full));
-        let bare = Checkpoint { log_start_offset: 0, recovery_point: None };
+        let bare = Checkpoint::default();
         assert_eq!(Checkpoint::decode(&bare.encode()), Some(bare));
         for text in ["", "version 2\n", "version 1\nlog-start-offset -1\n", "version 1\nx\n"] {
             assert_eq!(Checkpoint::decode(text), None, "{text:?}");

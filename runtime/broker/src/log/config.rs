@@ -13,7 +13,7 @@ pub enum TimestampType {
 
 /// Every field stands under Kafka's config of the same meaning. Changes take effect with the next
 /// append or retention pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment that would grow above is rolled. At most `i32::MAX`, as in Kafka.
     pub segment_bytes_max: u64,
@@ -35,10 +35,21 @@ pub struct LogConfig {
     pub timestamp_after_ms_max: i64,
     /// `cleanup.policy` contains `delete`: retention applies.
     pub cleanup_delete: bool,
-    /// `cleanup.policy` contains `compact`: records need a key.
+    /// `cleanup.policy` contains `compact`: records need a key, and of each key the last one stays.
     pub cleanup_compact: bool,
     /// `compression.type`: the codec in which records are kept; None: as the producer sent them.
     pub compression: Option<Codec>,
+    /// `min.cleanable.dirty.ratio`: share of bytes that no compaction has seen, above which the
+    /// next one begins; 0 to 1.
+    pub dirty_ratio_min: f64,
+    /// `min.compaction.lag.ms`: younger records are left alone.
+    pub compaction_lag_ms_min: i64,
+    /// `max.compaction.lag.ms`: records that have waited for longer are compacted whatever their
+    /// share.
+    pub compaction_lag_ms_max: i64,
+    /// `delete.retention.ms`: how long compaction keeps a tombstone, so that consumers that are
+    /// behind learn of it.
+    pub delete_retention_ms: i64,
     /// `producer.id.expiration.ms`: how long a silent producer is remembered.
     pub producer_expiration_ms: i64,
 }
@@ -60,6 +71,10 @@ impl Default for LogConfig {
             cleanup_delete: true,
             cleanup_compact: false,
             compression: None,
+            dirty_ratio_min: 0.5,
+            compaction_lag_ms_min: 0,
+            compaction_lag_ms_max: i64::MAX,
+            delete_retention_ms: DAY_MS,
             producer_expiration_ms: DAY_MS,
         }
     }
@@ -70,5 +85,14 @@ impl LogConfig {
     /// int.
     pub(super) fn segment_bytes(&self) -> u64 {
         self.segment_bytes_max.clamp(1, i32::MAX as u64)
+    }
+
+    /// The age at which a segment is rolled: records that must be compacted by a time have to
+    /// leave the active segment before, as in Kafka.
+    pub(super) fn segment_age_ms(&self) -> i64 {
+        match self.cleanup_compact {
+            true => self.segment_ms.min(self.compaction_lag_ms_max),
+            false => self.segment_ms,
+        }
     }
 }

@@ -76,7 +76,7 @@ fn a_flipped_byte_of_the_last_batch_costs_that_batch_and_no_other() {
 }
 
 #[test]
-fn a_full_disk_makes_the_log_read_only_and_keeps_what_was_there() {
+fn a_full_disk_refuses_records_keeps_what_was_there_and_takes_more_when_there_is_room() {
     for room in 0..120 {
         let (fixture, all) = filled(3);
         let log = fixture.open();
@@ -89,14 +89,47 @@ fn a_full_disk_makes_the_log_read_only_and_keeps_what_was_there() {
         assert!(error.to_string().contains("orders-0/00000000000000000000.log"), "{error}");
         assert!(read_all(&log, 0) == all);
         assert_eq!(log.log_end_offset(), end);
-        assert!(log.storage_failure().is_some());
-        // There may be room again; the log waits for a restart all the same.
+        assert_eq!(log.storage_failure(), None);
+        let (killed, recovery) = fixture.on(fixture.disk.copy()).open_and_tell(false);
+        assert_eq!((killed.log_end_offset(), recovery.repairs), (end, Vec::new()));
         fixture.disk.fill_up_to(1 << 20);
-        assert!(log.append(fixture.produced(1, 0, 1).build()).is_err());
-        assert!(log.close().is_err(), "not a clean stop");
-        let (log, recovery) = fixture.open_and_tell(false);
-        assert_eq!(recovery.repairs, []);
         assert_eq!(fixture.append_value(&log, b"v").first_offset, end);
+        let (log, recovery) = fixture.open_and_tell(false);
+        assert_eq!((log.log_end_offset(), recovery.repairs), (end + 1, Vec::new()));
+    }
+}
+
+/// The disk is full at any byte of what a roll writes: the log goes on in the old segment once there
+/// is room, and neither a kill nor a power cut finds more or less than was acknowledged.
+#[test]
+fn a_disk_that_fills_up_during_a_roll_costs_nothing_that_was_acknowledged() {
+    for room in 0..400 {
+        let fixture = Fixture::with(small());
+        let log = fixture.open();
+        let mut sequence = 0;
+        let mut append = || {
+            let appended = log.append(fixture.produced(9, sequence, 1).build());
+            fixture.sync(&log);
+            sequence += i32::from(appended.is_ok());
+            appended
+        };
+        while log.shared.segments().len() < 2 {
+            append().unwrap();
+        }
+        while log.size_bytes() < 2900 {
+            append().unwrap();
+        }
+        fixture.disk.fill_up_to(room);
+        while append().is_ok() {}
+        fixture.disk.fill_up_to(1 << 20);
+        (0..3).for_each(|_| assert!(append().is_ok()));
+        let all = read_all(&log, 0);
+        check_values(&all);
+        let mut dice = Dice::new(room as u64);
+        for disk in [fixture.disk.copy(), fixture.disk.power_cut(Some(&mut dice))] {
+            let found = fixture.on(disk);
+            assert!(read_all(&found.open(), 0) == all, "with room for {room} bytes");
+        }
     }
 }
 

@@ -30,6 +30,18 @@ impl LogError {
         LogError::Io { action, path: path.to_owned(), error: Arc::new(error) }
     }
 
+    /// True if there was no room on the disk, by its size, a quota or a limit of the process: what
+    /// passes when there is room again.
+    pub fn is_full_disk(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match self {
+            LogError::Io { error, .. } => {
+                matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+            }
+            _ => false,
+        }
+    }
+
     /// The code that a client gets.
     pub fn kafka_error(&self) -> ResponseError {
         match self {

@@ -100,6 +100,22 @@ impl<E: IndexEntry> Index<E> {
         Index::File { disk, path, count, file: OnceLock::new() }
     }
 
+    /// The index in a file that is open already, whatever its name is now.
+    pub(super) fn in_open_file(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        count: usize,
+        file: Arc<dyn DiskFile>,
+    ) -> Index<E> {
+        Index::File { disk, path, count, file: OnceLock::from(file) }
+    }
+
+    /// Opens the file now, so that a later search finds this one although another may have taken
+    /// its name.
+    pub(super) fn pin(&self) -> io::Result<()> {
+        self.get(0).map(|_| ())
+    }
+
     /// Number of entries.
     pub(super) fn len(&self) -> usize {
         match self {

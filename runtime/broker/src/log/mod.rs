@@ -15,14 +15,16 @@
 //!    what is synced, so that no consumer has seen what a power cut takes back, and its cursor
 //!    never points past the end of the log.
 //! 3. Offsets have no gap in the active segment; in sealed ones only compaction makes gaps.
-//! 4. After a failed write or sync the log is read-only until it is opened again. A sync is never
-//!    repeated.
+//! 4. After a failed write or sync the log is read-only until it is opened again, but for a full
+//!    disk: an append that found no room is taken back, and the next one tries again. A sync is
+//!    never repeated.
 //!
 //! Not here: topics, quotas, and who may do what. Calls block on the disk, all but `durable`.
 
 mod append;
 pub mod batch_builder;
 mod checkpoint;
+mod compaction;
 pub mod compression;
 mod config;
 mod error;
@@ -68,6 +70,7 @@ use crate::disk::Disk;
 use shared::Shared;
 
 pub use append::Appended;
+pub use compaction::{Compacted, CompactionLimits, Dirt};
 pub use config::{LogConfig, TimestampType};
 pub use error::{AppendError, LogError, ReadError};
 pub use flusher::{Durability, Flusher, FlusherConfig, FlusherHandle};
@@ -207,6 +210,24 @@ impl Log {
         self.shared.apply_retention()
     }
 
+    /// How much compaction has to do, and whether it is time; None when the topic isn't compacted,
+    /// when nothing can be compacted, or when the log can't be any more.
+    pub fn dirt(&self) -> Result<Option<Dirt>, LogError> {
+        self.shared.dirt()
+    }
+
+    /// Removes what `cleanup.policy=compact` doesn't keep, in as many passes as the limits ask for.
+    /// Blocks; appends and reads go on beside it. Err([`LogError::Closed`]) when it was told to
+    /// stop.
+    pub fn compact(&self, limits: &CompactionLimits<'_>) -> Result<Compacted, LogError> {
+        self.shared.compact(limits)
+    }
+
+    /// Why the log is not compacted until it is opened again; None while it is.
+    pub fn compaction_failure(&self) -> Option<String> {
+        self.shared.compaction_failure.get().map(|why| why.to_string())
+    }
+
     /// Bytes of records in all segments.
     pub fn size_bytes(&self) -> u64 {
         self.shared.segments().iter().map(|segment| segment.size_bytes()).sum()
@@ -245,6 +266,11 @@ impl Log {
     /// comes after. Does nothing when nothing came since the last time.
     pub fn checkpoint(&self) -> Result<(), LogError> {
         self.shared.checkpoint()
+    }
+
+    /// Bytes that the next start would read and check if the process were killed now.
+    pub fn unchecked_bytes(&self) -> Result<u64, LogError> {
+        self.shared.unchecked_bytes()
     }
 
     /// The folder of the partition.

@@ -42,6 +42,7 @@ const COMPRESSION_MASK: i16 = 0b111;
 const TIMESTAMP_TYPE_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
+const DELETE_HORIZON_BIT: i16 = 1 << 6;
 
 /// The codec of the records, attributes bits 0-2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,6 +211,12 @@ impl Header {
         self.attributes & TIMESTAMP_TYPE_BIT != 0
     }
 
+    /// When compaction may drop the tombstones of the batch, or the marker that it is, ms since
+    /// 1970 (KIP-534). It stands in place of the base time.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON_BIT != 0).then_some(self.base_timestamp_ms)
+    }
+
     /// How the records are compressed.
     pub fn codec(&self) -> Result<Codec, Malformed> {
         match self.attributes & COMPRESSION_MASK {
@@ -287,6 +294,41 @@ pub(super) fn split(records: &[u8], size_max: u32) -> Result<Vec<Header>, Append
         return Err(AppendError::Invalid("no record batch in the request".into()));
     }
     Ok(headers)
+}
+
+/// What compaction changes in a batch: fewer records, under the same offsets and sequence numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remainder<'a> {
+    /// The records that stay, compressed as the batch was; empty: none.
+    pub records: &'a [u8],
+    pub record_count: i32,
+    pub max_timestamp_ms: i64,
+    /// Replaces the base time, to which the times of `records` must refer.
+    pub delete_horizon_ms: Option<i64>,
+}
+
+/// The batch with this header and what remains of its records. A batch without records tells no
+/// more than which offsets and sequence numbers its producer has used.
+pub(super) fn rebuild(header: &[u8; HEADER_BYTES], remainder: &Remainder<'_>) -> Vec<u8> {
+    let mut batch = Vec::with_capacity(HEADER_BYTES + remainder.records.len());
+    batch.extend_from_slice(header);
+    batch.extend_from_slice(remainder.records);
+    let length = (batch.len() - LENGTH_PREFIX_BYTES) as i32;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    let mut attributes = i16_at(header, 21);
+    if remainder.record_count == 0 {
+        attributes &= !COMPRESSION_MASK;
+    }
+    if let Some(horizon_ms) = remainder.delete_horizon_ms {
+        attributes |= DELETE_HORIZON_BIT;
+        batch[27..35].copy_from_slice(&horizon_ms.to_be_bytes());
+    }
+    batch[21..23].copy_from_slice(&attributes.to_be_bytes());
+    batch[35..43].copy_from_slice(&remainder.max_timestamp_ms.to_be_bytes());
+    batch[57..61].copy_from_slice(&remainder.record_count.to_be_bytes());
+    let crc = crc32c::crc32c(&batch[CRC_FROM..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    batch
 }
 
 fn i16_at(bytes: &[u8; HEADER_BYTES], at: usize) -> i16 {

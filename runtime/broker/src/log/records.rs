@@ -9,6 +9,8 @@
 
 use std::borrow::Cow;
 
+use bytes::BufMut;
+
 use super::compression;
 use super::producer_state::Marker;
 use super::record_batch::{HEADER_BYTES, Header};
@@ -20,6 +22,11 @@ const CONTROL_COMMIT: i16 = 1;
 /// One record, borrowed from the decompressed bytes. Headers are not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordView<'a> {
+    /// The whole record, with its length in front.
+    pub raw: &'a [u8],
+    /// From the length of the key to the end: all that doesn't depend on the batch around it.
+    pub from_key: &'a [u8],
+    pub attributes: u8,
     pub offset_delta: i32,
     pub timestamp_delta_ms: i64,
     pub key: Option<&'a [u8]>,
@@ -60,15 +67,18 @@ pub fn iter(payload: &[u8]) -> impl Iterator<Item = Result<RecordView<'_>, Undec
 }
 
 fn next<'a>(rest: &mut &'a [u8]) -> Result<RecordView<'a>, Undecodable> {
+    let whole = *rest;
     let len = varint(rest)?;
     let mut record = take(rest, len)?;
-    take(&mut record, 1)?; // attributes, unused so far
+    let raw = &whole[..whole.len() - rest.len()];
+    let attributes = take(&mut record, 1)?[0]; // unused so far
     let timestamp_delta_ms = varint(&mut record)?;
     let offset_delta =
         i32::try_from(varint(&mut record)?).map_err(|_| Undecodable("offset delta"))?;
+    let from_key = record;
     let key = nullable(&mut record)?;
     let value = nullable(&mut record)?;
-    Ok(RecordView { offset_delta, timestamp_delta_ms, key, value })
+    Ok(RecordView { raw, from_key, attributes, offset_delta, timestamp_delta_ms, key, value })
 }
 
 fn nullable<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Undecodable> {
@@ -97,6 +107,27 @@ fn varint(rest: &mut &[u8]) -> Result<i64, Undecodable> {
         }
     }
     Err(Undecodable("varint of more than 10 bytes"))
+}
+
+/// Writes a number as [`varint`] reads it.
+pub(super) fn put_varint(into: &mut impl BufMut, number: i64) {
+    let mut raw = ((number << 1) ^ (number >> 63)) as u64;
+    while raw >= 0x80 {
+        into.put_u8(raw as u8 | 0x80);
+        raw >>= 7;
+    }
+    into.put_u8(raw as u8);
+}
+
+/// Writes a record as it is, but for the distance of its time from the batch's.
+pub(super) fn put_moved(into: &mut impl BufMut, record: &RecordView<'_>, timestamp_delta_ms: i64) {
+    let mut front = Vec::with_capacity(16);
+    front.push(record.attributes);
+    put_varint(&mut front, timestamp_delta_ms);
+    put_varint(&mut front, i64::from(record.offset_delta));
+    put_varint(into, (front.len() + record.from_key.len()) as i64);
+    into.put_slice(&front);
+    into.put_slice(record.from_key);
 }
 
 /// Whether a control batch commits its producer's transaction. `Ok(None)`: it is another kind of

@@ -1,7 +1,7 @@
 //! Opening a log: what lies in the folder becomes a log again, whatever the last process left
 //! behind.
 //!
-//! 1. Unfinished and orphaned files go; segments below the log start offset go.
+//! 1. A compaction that had reached its turning point is finished. Unfinished and orphaned files go; segments below the log start offset go.
 //! 2. Sealed segments are complete (a roll syncs them). Their indexes are checked, and made again
 //!    from the records if they are missing or bad. Damage found in doing so is reported; nothing is
 //!    cut out of the middle of a log.
@@ -33,7 +33,7 @@ use super::segment::{
 };
 use super::soundness::{ends_fit, has_batch_behind, next_offset_at};
 use super::transaction_index::{self, AbortedTransaction, Loaded};
-use super::{append, producer_snapshot, records};
+use super::{append, compaction, producer_snapshot, records};
 
 /// Bytes copied at once when damaged ones are put aside.
 const COPY_BYTES: usize = 1 << 20;
@@ -105,6 +105,10 @@ struct Replay {
 impl Opener<'_> {
     fn open(mut self) -> Result<Opened, LogError> {
         self.create_directory()?;
+        if compaction::finish_interrupted(&**self.disk, self.directory)? {
+            let path = self.directory.to_owned();
+            self.recovery.repairs.push(Repair::CompactionFinished { path });
+        }
         let mut checkpoint = self.load_checkpoint()?;
         let bases = self.clear_up(checkpoint.log_start_offset)?;
         let Some((last_base, sealed_bases)) = bases.split_last() else {
@@ -132,6 +136,8 @@ impl Opener<'_> {
         if checkpoint.log_start_offset > replay.offset {
             checkpoint.log_start_offset = replay.offset; // the records above it were never synced
         }
+        // Nothing of the last segment is compacted, whatever was cut off it.
+        checkpoint.compacted_to = checkpoint.compacted_to.min(*last_base);
         checkpoint.recovery_point = checkpoint.recovery_point.filter(|point| {
             (point.segment_base_offset, point.position) == (*last_base, scan_from.0)
         });
@@ -208,7 +214,7 @@ impl Opener<'_> {
             let index_of = indexes.iter().find_map(|s| segment::base_offset_of(name, s));
             let log_of = segment::base_offset_of(name, LOG);
             let orphaned = index_of.or(log_of).is_some_and(|b| kept.binary_search(&b).is_err());
-            if orphaned || name.ends_with(".tmp") {
+            if orphaned || [".tmp", compaction::CLEANED_SUFFIX].iter().any(|s| name.ends_with(s)) {
                 let path = self.directory.join(name);
                 self.remove(&path)?;
                 self.recovery.repairs.push(Repair::Removed { path });

@@ -23,6 +23,9 @@ pub enum Repair {
     /// The checkpoint was damaged: all of the last segment was read, and records deleted by
     /// DeleteRecords may show again.
     CheckpointIgnored { path: PathBuf },
+    /// A compaction was cut short when its new segments counted already; their files have their
+    /// names now.
+    CompactionFinished { path: PathBuf },
     /// An unfinished or orphaned file was removed.
     Removed { path: PathBuf },
 }
@@ -54,6 +57,9 @@ impl fmt::Display for Repair {
                 "`{}`: damaged, the last segment was read whole; the log starts at its first segment",
                 path.display()
             ),
+            Repair::CompactionFinished { path } => {
+                write!(f, "`{}`: finished a compaction that was cut short", path.display())
+            }
             Repair::Removed { path } => write!(f, "`{}`: left over, removed", path.display()),
         }
     }

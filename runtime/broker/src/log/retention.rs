@@ -3,8 +3,8 @@
 //! The new log start offset is durable before a file goes, and files go oldest first: whatever a
 //! crash leaves behind is a gapless rest of the log, and records that were deleted stay deleted.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::checkpoint::Checkpoint;
 use super::config::LogConfig;
@@ -12,8 +12,7 @@ use super::error::LogError;
 use super::segment::Segment;
 use super::shared::{Shared, Writer};
 
-/// A retention pass stores a checkpoint when more than this was written since the last one, so that
-/// the start after a kill reads no more than about what one pass and the next lie apart.
+/// A retention pass stores a checkpoint when more than this was written since the last one.
 const UNCHECKED_BYTES_MAX: u64 = 1 << 20;
 
 /// What a retention pass did.
@@ -38,6 +37,11 @@ impl Shared {
             self.raise_log_start(&mut writer, target)?;
         }
         Ok(self.log_start_offset())
+    }
+
+    /// Bytes that a start after a kill would read.
+    pub(super) fn unchecked_bytes(&self) -> Result<u64, LogError> {
+        Ok(unchecked_bytes(&*self.writer()?))
     }
 
     pub(super) fn apply_retention(self: &Arc<Self>) -> Result<Retained, LogError> {
@@ -82,10 +86,12 @@ impl Shared {
                 None => self.log_end_offset(),
             };
             let size_bytes = segment.size_bytes();
-            if end_offset > high_watermark || size_bytes == 0 {
+            let is_sealed = number + 1 < segments.len();
+            if end_offset > high_watermark || (size_bytes == 0 && !is_sealed) {
                 break;
             }
-            let surplus = surplus_bytes >= size_bytes && number + 1 < segments.len();
+            // Of a sealed segment without a byte compaction has left nothing to keep.
+            let surplus = surplus_bytes >= size_bytes && is_sealed || size_bytes == 0;
             if !surplus && !self.is_expired(segment, config, now_ms) {
                 break;
             }
@@ -119,12 +125,13 @@ impl Shared {
         writer.checkpoint = checkpoint;
         self.log_start_offset.store(to, Ordering::Release);
 
+        let _swap = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
         let segments = self.segments();
         let next_bases = segments.iter().skip(1).map(|next| next.base_offset);
         let below = next_bases.take_while(|next_base| *next_base <= to).count();
-        let (gone, kept) = segments.split_at(below);
+        let gone = &segments[..below];
         if !gone.is_empty() {
-            self.set_segments(kept.to_vec());
+            self.change_segments(|segments| drop(segments.drain(..below)));
         }
         let mut retained = Retained { log_start_offset: to, ..Retained::default() };
         for segment in gone {

@@ -87,7 +87,9 @@ impl Indexes {
         let relative_offset = (header.last_offset() - base_offset) as u32;
         let timestamp_ms = header.max_timestamp_ms;
         self.first_timestamp_ms.get_or_insert(timestamp_ms);
+        // A batch that compaction has emptied has no record to be found by its time.
         if timestamp_ms >= 0
+            && header.record_count > 0
             && self.largest.is_none_or(|largest| timestamp_ms > largest.timestamp_ms)
         {
             self.largest = Some(TimeEntry { timestamp_ms, relative_offset });

@@ -22,8 +22,8 @@ const SNAPSHOTS_KEPT: usize = 2;
 
 /// What the clones of a [`Log`] share.
 ///
-/// Order of the locks: `writer`, then `sync`, then one of the others; none of the others while
-/// taking those two.
+/// Order of the locks: `compacting`, then `writer`, then `sync` or `swap`, then one of the others;
+/// none of the others while taking those.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
@@ -38,6 +38,14 @@ pub(super) struct Shared {
     /// Held during a sync. The kernel reports a lost write to one caller only, so two must not sync
     /// at once.
     pub(super) sync: Mutex<()>,
+    /// Held for a whole compaction: there is one at a time, and none in a folder that is removed.
+    pub(super) compacting: Mutex<()>,
+    /// Held while files of sealed segments are replaced or removed.
+    pub(super) swap: Mutex<()>,
+    /// The log is about to close: a compaction under way ends.
+    pub(super) closing: AtomicBool,
+    /// Why the log is not compacted any more until it is opened again.
+    pub(super) compaction_failure: OnceLock<Arc<str>>,
     pub(super) log_start_offset: AtomicI64,
     pub(super) log_end_offset: AtomicI64,
     pub(super) high_watermark: watch::Sender<i64>,
@@ -112,6 +120,10 @@ impl Shared {
             segments: RwLock::new(Arc::new(segments)),
             writer: Mutex::new(writer),
             sync: Mutex::new(()),
+            compacting: Mutex::new(()),
+            swap: Mutex::new(()),
+            closing: AtomicBool::new(false),
+            compaction_failure: OnceLock::new(),
             log_start_offset: AtomicI64::new(log_start_offset),
             log_end_offset: AtomicI64::new(next_offset),
             high_watermark: watch::Sender::new(next_offset),
@@ -133,9 +145,14 @@ impl Shared {
         Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn set_segments(&self, segments: Vec<Arc<Segment>>) {
-        debug_assert!(!segments.is_empty());
-        *self.segments.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(segments);
+    /// Changes the list in one step. Appends change its end, retention its front and compaction its
+    /// middle, each in its own time.
+    pub(super) fn change_segments(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = segments.to_vec();
+        change(&mut changed);
+        debug_assert!(!changed.is_empty());
+        *segments = Arc::new(changed);
     }
 
     /// The writer's lock. A panic while it was held may have left half a change: the log stays shut
@@ -252,6 +269,7 @@ impl Shared {
 
     pub(super) fn close(&self) -> Result<(), LogError> {
         self.check_open()?;
+        let _compacting = self.end_compaction();
         let mut writer = self.writer()?;
         let result = self.store_checkpoint(&mut writer);
         self.shut();
@@ -259,6 +277,7 @@ impl Shared {
     }
 
     pub(super) fn delete(&self) -> Result<(), LogError> {
+        let _compacting = self.end_compaction();
         let _writer = self.writer()?;
         self.shut();
         let _sync = self.sync_lock();
@@ -276,6 +295,12 @@ impl Shared {
             self.disk.remove_directory(&target)
         };
         remove().map_err(|error| LogError::io("cannot remove", &self.directory, error))
+    }
+
+    /// Waits until a compaction under way has noticed that it must end, and lets no other begin.
+    fn end_compaction(&self) -> MutexGuard<'_, ()> {
+        self.closing.store(true, Ordering::Release);
+        self.compacting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses all further calls and wakes whoever waits.

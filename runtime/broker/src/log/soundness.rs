@@ -59,9 +59,9 @@ pub(super) fn ends_fit(
         }
     }
     let Some(largest) = largest else {
-        // No record has a time, then.
+        // No record has a time, then, or compaction has left none.
         let first = batch_at(0, None)?;
-        return Ok(first.is_none_or(|header| header.max_timestamp_ms < 0));
+        return Ok(first.is_none_or(|it| it.max_timestamp_ms < 0 || it.record_count == 0));
     };
     let expected = segment.base_offset + i64::from(largest.relative_offset);
     let found = batch_at(segment.floor_position(expected)?, Some(expected))?;

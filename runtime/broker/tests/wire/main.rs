@@ -16,6 +16,7 @@ mod client;
 mod formats;
 mod groups;
 mod hostile;
+mod quotas;
 mod records;
 mod restart;
 mod settings;

@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::client::{Client, batch, batch_of, name, produce_request, start, start_with, values};
 
-fn fetch_request(topic: &str, offset: i64) -> FetchRequest {
+pub(crate) fn fetch_request(topic: &str, offset: i64) -> FetchRequest {
     let partition = FetchPartition::default()
         .with_fetch_offset(offset)
         .with_current_leader_epoch(-1)
@@ -30,7 +30,7 @@ fn fetch_request(topic: &str, offset: i64) -> FetchRequest {
         .with_topics(vec![topic])
 }
 
-fn only_partition(mut response: FetchResponse) -> PartitionData {
+pub(crate) fn only_partition(mut response: FetchResponse) -> PartitionData {
     response.responses.remove(0).partitions.remove(0)
 }
 
@@ -227,6 +227,36 @@ async fn records_are_refused_with_kafkas_errors() {
     let answer = client.produce("t", 0, batch(&["a"]), 3).await;
     assert_eq!(answer.error_code, ResponseError::InvalidRequiredAcks.code());
     assert_eq!(fetched(&mut client, "t", 0).await, [], "nothing of it was kept");
+}
+
+#[tokio::test]
+async fn a_compacted_topic_keeps_the_last_record_of_each_key() {
+    let running = start_with(|config| config.compaction_check_ms = 10).await;
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "100"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+    ];
+    let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    running.server.broker().create_topic("t", Some(1), configs).unwrap();
+    let mut client = running.connect().await;
+    for value in ["one", "two", "three"] {
+        assert_eq!(client.produce("t", 0, batch(&[value]), -1).await.error_code, 0);
+    }
+    // The last one is in the active segment, the one before is the last that was compacted.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let mut seen = fetched(&mut client, "t", 0).await;
+        if let Some(behind) = seen.last().map(|(offset, _)| offset + 1) {
+            seen.extend(fetched(&mut client, "t", behind).await);
+        }
+        if seen == [(1, "two".to_owned()), (2, "three".to_owned())] {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "still there: {seen:?}");
+        tokio::task::yield_now().await;
+    }
+    running.server.shutdown().await.unwrap();
 }
 
 #[tokio::test]

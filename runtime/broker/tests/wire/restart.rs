@@ -132,3 +132,23 @@ async fn a_damaged_list_of_topics_stops_the_start_and_is_named() {
     let error = format!("{:#}", Server::start(config(folder.path())).await.unwrap_err());
     assert!(error.contains("topics.json"), "{error}");
 }
+
+/// A start after a kill has no more to read than that, however much a partition has taken.
+#[tokio::test]
+async fn a_partition_that_has_grown_gets_a_checkpoint_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = BrokerConfig { unchecked_bytes_max: 1000, ..config(folder.path()) };
+    let server = Server::start(config).await.unwrap();
+    server.broker().create_topic("t", Some(1), Default::default()).unwrap();
+    let log = server.broker().log("t", 0).unwrap();
+    let mut client = Client::to(server.address()).await;
+    while log.unchecked_bytes().unwrap() <= 1000 {
+        assert_eq!(client.produce("t", 0, batch(&["some", "more"]), 1).await.error_code, 0);
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while log.unchecked_bytes().unwrap() > 1000 {
+        assert!(std::time::Instant::now() < deadline, "no checkpoint");
+        tokio::task::yield_now().await;
+    }
+    server.shutdown().await.unwrap();
+}

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{produce, run};
 use crate::instance::Instance;
-use crate::local::{LocalBroker, LocalFlags};
+use crate::local::{DurabilityFlag, LocalBroker, LocalFlags};
 use crate::pipelines;
 use crate::table;
 use crate::user_error::UserError;
@@ -51,7 +51,11 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let host =
         Host::new(HostConfig { cache_dir: Some(data_dir.join("cache")), ..HostConfig::default() })?;
     let plans = pipelines::plan(&host, &files)?;
-    let local = LocalFlags { data_dir: Some(data_dir.clone()), listen: flags.listen };
+    let local = LocalFlags {
+        data_dir: Some(data_dir.clone()),
+        listen: flags.listen,
+        durability: DurabilityFlag::Fsync,
+    };
     let broker = LocalBroker::start(&local).await?;
     let instance = Instance::claim(&local.data_dir()?)?;
     let bootstrap = broker.bootstrap();
