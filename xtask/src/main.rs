@@ -7,6 +7,7 @@
 mod bench;
 mod clients;
 mod demo;
+mod languages;
 mod licences;
 mod setup;
 mod steps;
@@ -23,6 +24,7 @@ Usage: cargo xtask COMMAND
 
   demo [--orders N|FILE …]    build everything and run the main job on retail orders
   test [--without-clients]    format, lints, licences, every test, the suites of other people's clients
+  languages [NAME …]          build every SDK's example stages, and run them through the host
   licences                    the licences of everything that is built in, against deny.toml
   bench [NAME …]              how fast: hand-written Rust, the WebAssembly stages, the whole pipeline
 
@@ -45,6 +47,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
     match command.as_str() {
         "demo" => demo::run(rest),
         "test" => test::run(rest),
+        "languages" => languages::run(rest),
         "licences" => licences::check(),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {

@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn timestamps_agree_both_ways_to_the_microsecond() {
-        for micros in [0, -1, 1_793_536_200_123_456, i64::MIN / 8, i64::MAX / 8, i64::MIN, i64::MAX] {
+        for micros in [0, -1, 1_793_536_200_123_456, i64::MIN / 8, i64::MAX / 8, i64::MIN, i64::MAX]
+        {
             let mut text = String::new();
             write_timestamp(micros, &mut text);
             assert_eq!(read_timestamp(&text), Some(micros), "{text}");

@@ -42,7 +42,7 @@ impl Example {
     /// halves, and time after time in one instance.
     pub fn check(&self, language: &Language, level: Level) {
         let what = format!("{} in {}, {level:?}", self.name, language.name);
-        let stage = self.stage(language, level);
+        let stage = self.stage(language, level, limits());
         self.check_description(&stage, &what);
         self.check_refusals(language, level, &what);
         let mut lane = Lane::new(Arc::new(stage));
@@ -52,9 +52,9 @@ impl Example {
         }
     }
 
-    pub fn stage(&self, language: &Language, level: Level) -> Stage {
+    pub fn stage(&self, language: &Language, level: Level, limits: Limits) -> Stage {
         let (module, config) = language.module(&self.name, level, &self.file["config"]);
-        Stage::describe(&language.host, &module, &config, &self.input, limits())
+        Stage::describe(&language.host, &module, &config, &self.input, limits)
             .unwrap_or_else(|error| panic!("{} in {}: {error}", self.name, language.name))
     }
 
@@ -102,7 +102,8 @@ impl Example {
         for to in cuts.iter().copied().chain([self.row_count]) {
             let part: Vec<ArrayRef> = columns.iter().map(|c| c.slice(from, to - from)).collect();
             let output = lane.process(&part, to - from);
-            let output = output.unwrap_or_else(|error| panic!("{what}, rows {from}..{to}: {error}"));
+            let output =
+                output.unwrap_or_else(|error| panic!("{what}, rows {from}..{to}: {error}"));
             assert_eq!(output.instances_lost, 0, "{what}: {:?}", output.failures);
             assert!(
                 output.failures.iter().all(|failure| failure.kind == FailureKind::Rejected),
@@ -174,9 +175,9 @@ fn shown(output: &Output, makes: &[FieldRef], input_row_count: usize) -> Vec<(u3
     let fields: Fields = makes.iter().cloned().collect();
     let lines = write_json_lines(&fields, &output.columns, output.row_count);
     let lines = String::from_utf8(lines).unwrap();
-    let rows = output.rows.clone().map_or_else(
-        || (0..input_row_count as u32).collect::<Vec<u32>>(),
-        |rows| rows.to_vec(),
-    );
+    let rows = output
+        .rows
+        .clone()
+        .map_or_else(|| (0..input_row_count as u32).collect::<Vec<u32>>(), |rows| rows.to_vec());
     rows.into_iter().zip(lines.lines().map(str::to_owned)).collect()
 }

@@ -54,8 +54,9 @@ impl Language {
             file = self.folder.join(MANY_STAGES);
             config["stage"] = json!(stage);
         }
-        let bytes = std::fs::read(&file)
-            .unwrap_or_else(|error| panic!("{stage} in {}: {}: {error}", self.name, file.display()));
+        let bytes = std::fs::read(&file).unwrap_or_else(|error| {
+            panic!("{stage} in {}: {}: {error}", self.name, file.display())
+        });
         let module = self.host.load(&format!("{}/{stage}", self.name), &bytes);
         (module.unwrap_or_else(|error| panic!("{}: {error}", file.display())), config)
     }
