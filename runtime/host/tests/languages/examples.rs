@@ -1,7 +1,7 @@
 //! One file of sdk/contract/examples, and what a stage must make of it.
 
 use crate::modules::{Language, Level, limits};
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, new_null_array};
 use arrow_schema::{FieldRef, Fields, Schema};
 use arrow_select::concat::concat;
 use gristmill_host::{
@@ -85,7 +85,13 @@ impl Example {
             let input = columns.map_or_else(|| self.input.clone(), |columns| schema(columns));
             let begin = refusal["message"].as_str().unwrap();
             let refused = Stage::describe(&language.host, &module, &config, &input, limits());
-            let Err(error) = refused else { panic!("{what} takes {config} over {input}") };
+            let error = match refused {
+                Err(error) => error,
+                Ok(stage) => {
+                    refuses_batches(stage, &format!("{what} with {config} over {input}"));
+                    continue;
+                }
+            };
             let message = match &error.key {
                 Some(key) => format!("config.{key}: {}", error.message),
                 None => error.message.clone(),
@@ -152,6 +158,16 @@ impl Example {
             assert_eq!(found, expected, "column `{}` of {what}", field.name());
         }
     }
+}
+
+/// What `describe` lets through, such as a column of another type where a language does not know
+/// types beforehand, must be refused with every batch.
+fn refuses_batches(stage: Stage, what: &str) {
+    let fields = stage.reads().iter().map(|&index| stage.input_schema().field(index));
+    let columns: Vec<ArrayRef> = fields.map(|field| new_null_array(field.data_type(), 1)).collect();
+    let output = Lane::new(Arc::new(stage)).process(&columns, 1).unwrap();
+    let kinds: Vec<FailureKind> = output.failures.iter().map(|failure| failure.kind).collect();
+    assert_eq!(kinds, [FailureKind::Refused], "{what} is taken");
 }
 
 /// A list that the file must have.

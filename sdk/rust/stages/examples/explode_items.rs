@@ -8,7 +8,7 @@ struct Item {
     name: Option<String>,
 }
 
-#[gristmill::stage(reads = ["items"])]
+#[gristmill::stage(reads = ["items"], drops = ["items"])]
 fn explode_items(row: Row) -> impl Iterator<Item = Item> {
     row.rows("items").map(|item| Item { item_id: item.get("item_id"), name: item.get("name") })
 }
