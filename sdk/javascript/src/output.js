@@ -50,7 +50,7 @@ export class Output {
 
   /** Refuses an input row with a reason: in ascending order, each once, none of them kept. */
   fail(row, reason) {
-    this.failures.push([row, String(reason).slice(0, REASON_MAX).toWellFormed?.() ?? String(reason)]);
+    this.failures.push([row, String(reason).slice(0, REASON_MAX)]);
   }
 
   /** What `writeFrame` takes. Throws if a column is not complete. */

@@ -4,7 +4,7 @@ use gristmill::{Batch, Description, Error, Output, Schema, Stage};
 
 gristmill::export!(EveryType);
 
-struct EveryType;
+pub struct EveryType;
 
 #[derive(serde::Deserialize)]
 pub struct Config {}

@@ -4,7 +4,7 @@ use gristmill::{Batch, Description, Error, Output, Schema, Stage};
 
 gristmill::export!(KeepCity);
 
-struct KeepCity {
+pub struct KeepCity {
     city: String,
 }
 

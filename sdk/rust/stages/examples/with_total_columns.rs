@@ -6,7 +6,7 @@ use gristmill::{Batch, Column, DataType, Description, Error, Field, Output, Sche
 
 gristmill::export!(WithTotal);
 
-struct WithTotal {
+pub struct WithTotal {
     currency: String,
     total: Column,
     label: Column,
