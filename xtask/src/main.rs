@@ -8,6 +8,7 @@ mod bench;
 mod clients;
 mod demo;
 mod kafka;
+mod languages;
 mod licences;
 mod setup;
 mod steps;
@@ -25,6 +26,7 @@ Usage: cargo xtask COMMAND
 
   demo [--orders N|FILE …]    build everything and run the main job on retail orders
   test [--without-clients]    format, lints, licences, every test, the suites of other people's clients
+  languages [NAME …]          build every SDK's example stages, and run them through the host
   licences                    the licences of everything that is built in, against deny.toml
   bench [NAME …]              how fast: `chain` (stages, engine), `delivery` (what exactly once costs),
                               `broker` (beside Apache Kafka)
@@ -52,6 +54,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
     match command.as_str() {
         "demo" => demo::run(rest),
         "test" => test::run(rest),
+        "languages" => languages::run(rest),
         "licences" => licences::check(),
         "bench" => bench::run(rest),
         "torture" => torture::run(rest),

@@ -85,23 +85,27 @@ fn may_install() -> bool {
     root && tool::works("apt-get", &["--version"])
 }
 
-/// A Python with the independent readers and clients, in a virtual environment under `~/.cache`.
-/// Returns its interpreter.
+/// A Python with the independent readers and clients. Returns its interpreter.
 pub fn python() -> Result<PathBuf> {
-    let folder = tool::cache_dir()?.join("gristmill-venv");
-    let python = folder.join("bin/python");
-    let wanted = std::fs::read_to_string(tool::root().join(REQUIREMENTS))
-        .with_context(|| format!("cannot read {REQUIREMENTS}"))?;
+    Ok(python_environment("gristmill-venv", REQUIREMENTS)?.join("bin/python"))
+}
+
+/// A virtual environment under `~/.cache` with the packages that a file of the workspace lists.
+/// Returns its folder.
+pub fn python_environment(name: &str, requirements: &str) -> Result<PathBuf> {
+    let folder = tool::cache_dir()?.join(name);
+    let wanted = std::fs::read_to_string(tool::root().join(requirements))
+        .with_context(|| format!("cannot read {requirements}"))?;
     let stamp = folder.join("requirements.txt");
     if std::fs::read_to_string(&stamp).is_ok_and(|present| present == wanted) {
-        return Ok(python);
+        return Ok(folder);
     }
     tool::run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context(
         "cannot make a Python environment\nhelp: Debian has it in the package python3-venv",
     )?;
-    let mut pip = Command::new(&python);
+    let mut pip = Command::new(folder.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    tool::run(pip.arg(tool::root().join(REQUIREMENTS)))?;
+    tool::run(pip.arg(tool::root().join(requirements)))?;
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
-    Ok(python)
+    Ok(folder)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::steps::Steps;
-use crate::{clients, licences, setup, tool};
+use crate::{clients, languages, licences, setup, tool};
 
 /// Names the Python with the independent readers to the tests.
 const PYTHON_VARIABLE: &str = "GRISTMILL_PYTHON";
@@ -32,9 +32,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
     steps.step("format", || tool::run(&mut tool::cargo(&["fmt", "--all", "--check"])))?;
     steps.step("licences", licences::check)?;
     steps.step("build", || tool::run(&mut tool::cargo(&["build", "--release", "--workspace"])))?;
+    languages::build(&[], &mut steps)?;
     steps.step("tests", || {
         let mut cargo = tool::cargo(&["test", "--release", "--workspace"]);
-        tool::run(cargo.env(PYTHON_VARIABLE, &python))
+        cargo.env(PYTHON_VARIABLE, &python).env(languages::REQUIRED_VARIABLE, languages::all());
+        tool::run(&mut cargo)
     })?;
     steps.step("lints", || {
         let arguments =

@@ -93,7 +93,7 @@ fn is_utc(zone: &str) -> bool {
 }
 
 /// A field from a module's answer. `nullable` is true if it is absent, as in Spark.
-pub(crate) fn field_from_json(value: &Value) -> Result<FieldRef, String> {
+pub fn field_from_json(value: &Value) -> Result<FieldRef, String> {
     field_at(value, 0)
 }
 

@@ -60,8 +60,10 @@ pub(super) fn read_timestamp(text: &str) -> Option<i64> {
         "" => 0,
         digits => number(digits, 1, 6)? * 10_i64.pow(6 - digits.len() as u32),
     };
-    let seconds = hours * 3600 + (minutes - offset_minutes) * 60 + seconds;
-    read_date(date)?.checked_mul(MICROS_PER_DAY)?.checked_add(seconds * MICROS_PER_SECOND + micros)
+    let of_day = (hours * 3600 + (minutes - offset_minutes) * 60 + seconds) * MICROS_PER_SECOND;
+    // Midnight of the first day that has a timestamp at all lies before the smallest one.
+    let since_epoch = i128::from(read_date(date)?) * i128::from(MICROS_PER_DAY);
+    i64::try_from(since_epoch + i128::from(of_day + micros)).ok()
 }
 
 /// Splits the zone from a time and answers its minutes east of UTC.
@@ -136,7 +138,8 @@ mod tests {
 
     #[test]
     fn timestamps_agree_both_ways_to_the_microsecond() {
-        for micros in [0, -1, 1_793_536_200_123_456, i64::MIN / 8, i64::MAX / 8] {
+        for micros in [0, -1, 1_793_536_200_123_456, i64::MIN / 8, i64::MAX / 8, i64::MIN, i64::MAX]
+        {
             let mut text = String::new();
             write_timestamp(micros, &mut text);
             assert_eq!(read_timestamp(&text), Some(micros), "{text}");

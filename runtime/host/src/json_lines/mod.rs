@@ -9,8 +9,8 @@ mod parse;
 mod read;
 mod write;
 
-pub(crate) use read::read;
-pub(crate) use write::write;
+pub use read::read;
+pub use write::write;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -23,8 +23,9 @@ const BYTES_PER_VALUE: usize = 16;
 
 static NULL: Json<'static> = Json::Null;
 
-/// Reads the output lines of a batch of `input_row_count` rows.
-pub(crate) fn read(
+/// Reads the output lines of a batch of `input_row_count` rows. Lines without `__row` and
+/// `__failure` are rows as they stand, so that this reads input rows, too.
+pub fn read(
     bytes: &[u8],
     columns: &[FieldRef],
     input_row_count: usize,

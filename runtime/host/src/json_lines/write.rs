@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write;
 
 /// The lines of a batch of `row_count` rows.
-pub(crate) fn write(fields: &Fields, columns: &[ArrayRef], row_count: usize) -> Vec<u8> {
+pub fn write(fields: &Fields, columns: &[ArrayRef], row_count: usize) -> Vec<u8> {
     let members = Member::of(fields, columns);
     let mut out = String::new();
     for row in 0..row_count {

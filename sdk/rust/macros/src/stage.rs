@@ -14,6 +14,7 @@ use syn::{
 #[derive(Default)]
 struct Arguments {
     reads: Option<ExprArray>,
+    drops: Option<ExprArray>,
     name: Option<LitStr>,
 }
 
@@ -21,10 +22,14 @@ impl Arguments {
     fn read(&mut self, meta: ParseNestedMeta<'_>) -> Result<(), Error> {
         if meta.path.is_ident("reads") {
             self.reads = Some(meta.value()?.parse()?);
+        } else if meta.path.is_ident("drops") {
+            self.drops = Some(meta.value()?.parse()?);
         } else if meta.path.is_ident("name") {
             self.name = Some(meta.value()?.parse()?);
         } else {
-            return Err(meta.error("expected `reads = [\"column\"]` or `name = \"stage\"`"));
+            return Err(meta.error(
+                "expected `reads = [\"column\"]`, `drops = [\"column\"]` or `name = \"stage\"`",
+            ));
         }
         Ok(())
     }
@@ -52,6 +57,7 @@ pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStre
         None => quote!(::core::option::Option::None),
         Some(reads) => quote!(::core::option::Option::Some(&#reads)),
     };
+    let drops = read.drops.map_or_else(|| quote!([]), |drops| quote!(#drops));
     let stage = format_ident!("{}Stage", camel_case(&ident.unraw().to_string()));
     let marker = format_ident!("{}Function", camel_case(&ident.unraw().to_string()));
     Ok(quote! {
@@ -66,6 +72,7 @@ pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStre
             const NAME: &'static str = #name;
             const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
             const READS: ::core::option::Option<&'static [&'static str]> = #reads;
+            const DROPS: &'static [&'static str] = &#drops;
 
             fn columns() -> ::std::vec::Vec<::gristmill::Field> {
                 <#answer as ::gristmill::rows::Answer>::columns()

@@ -21,6 +21,8 @@ pub trait RowFunction {
     const VERSION: &'static str;
     /// The columns that the function reads. None: all.
     const READS: Option<&'static [&'static str]>;
+    /// Input columns that end at the stage.
+    const DROPS: &'static [&'static str];
     fn columns() -> Vec<Field>;
     fn call(row: Row<'_>, config: &Self::Config, output: &mut RowOutput);
 }
@@ -48,7 +50,8 @@ impl<F: RowFunction> Stage for RowStage<F> {
         };
         let description = Description::new(F::NAME, F::VERSION)
             .reads(fields.iter().map(|field| field.name.clone()))
-            .columns(F::columns());
+            .columns(F::columns())
+            .drops(F::DROPS.iter().copied());
         let columns = description.columns.iter().map(|field| Column::new(&field.data_type));
         let output = RowOutput { columns: columns.collect(), ..RowOutput::default() };
         Ok((RowStage { config, fields, output }, description))
