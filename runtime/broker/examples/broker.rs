@@ -1,4 +1,4 @@
-//! The broker alone, for trying clients against it: `cargo run --example broker -- DIR HOST:PORT`.
+//! The broker alone, for trying clients against it: `cargo run --example broker -- DIR LISTENER`.
 //!
 //! A third argument `page-cache` answers acks=all before the disk has the records, as Kafka does.
 //! Ctrl-C stops it in good order. Log lines go to standard error; `RUST_LOG=debug` shows more.
@@ -20,7 +20,7 @@ async fn main() -> Result<()> {
 fn config() -> Result<BrokerConfig> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [data_dir, listen, rest @ ..] = arguments.as_slice() else {
-        bail!("usage: broker DIR HOST:PORT [page-cache]");
+        bail!("usage: broker DIR LISTENER [page-cache]");
     };
     let durability = match rest.first().map(String::as_str) {
         None => Durability::Fsync,
@@ -29,7 +29,7 @@ fn config() -> Result<BrokerConfig> {
     };
     Ok(BrokerConfig {
         data_dir: data_dir.into(),
-        listen: listen.parse().with_context(|| format!("`{listen}` is no HOST:PORT"))?,
+        listeners: vec![listen.parse().map_err(anyhow::Error::msg)?],
         durability,
         ..BrokerConfig::default()
     })

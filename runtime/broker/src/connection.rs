@@ -10,18 +10,22 @@
 //! Unlike Kafka, the next request is begun while earlier answers are under way: producers that send
 //! several requests without waiting thus share one sync of the disk.
 
-use std::net::SocketAddr;
+mod authentication;
+mod transport;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+pub(crate) use self::transport::Transport;
+
+use self::authentication::Authenticated;
 use crate::broker::Broker;
 use crate::handlers::{self, Answer, LaterAnswer};
 use crate::reply::Reply;
@@ -35,12 +39,18 @@ const UNDER_WAY_MAX: usize = 64;
 const READ_BYTES: usize = 64 << 10;
 /// Size of a frame's size.
 const SIZE_BYTES: usize = 4;
+/// How long the goodbye of TLS may take.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// How TLS begins: a handshake record of version 3.x. As a size it would be 352 MiB.
+const TLS_GREETING: &[u8] = &[0x16, 0x03];
 
 /// A connection and the requests on it.
 pub(crate) struct Connection {
     broker: Arc<Broker>,
-    stream: TcpStream,
+    stream: Transport,
     session: Session,
+    /// None on listeners without SASL, and until the client has authenticated.
+    authenticated: Option<Authenticated>,
     incoming: BytesMut,
     under_way: FuturesOrdered<LaterAnswer>,
 }
@@ -48,19 +58,34 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         broker: Arc<Broker>,
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Transport,
+        session: Session,
     ) -> std::io::Result<Connection> {
-        stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
-        let session = Session { peer, local, client_id: String::new(), version: 0 };
-        let incoming = BytesMut::new();
-        Ok(Connection { broker, stream, session, incoming, under_way: FuturesOrdered::new() })
+        stream.socket().set_nodelay(true)?;
+        Ok(Connection {
+            broker,
+            stream,
+            session,
+            authenticated: None,
+            incoming: BytesMut::new(),
+            under_way: FuturesOrdered::new(),
+        })
     }
 
-    /// Serves until the client goes, misbehaves or is idle for too long, or the broker stops.
-    pub(crate) async fn run(mut self) {
-        let outcome = self.serve().await;
+    /// Serves until the client goes, misbehaves or is idle for too long, or the broker stops. On a
+    /// listener with SASL the client must have authenticated by `deadline`.
+    pub(crate) async fn run(mut self, deadline: Instant) {
+        let outcome = match self.session.listener.protocol.has_sasl() {
+            true => match self.authenticate(deadline).await {
+                Ok(true) => self.serve().await,
+                Ok(false) => Ok(()),
+                Err(error) => Err(error),
+            },
+            false => self.serve().await,
+        };
+        if outcome.is_ok() && matches!(self.stream, Transport::Tls(_)) {
+            let _nobody_waits = timeout(GOODBYE_MAX, self.stream.shutdown()).await;
+        }
         let Err(error) = outcome else { return };
         if error.root_cause().is::<std::io::Error>() {
             let error = format!("{error:#}");
@@ -68,9 +93,9 @@ impl Connection {
             return;
         }
         self.broker.metrics().connections_refused.add(1);
-        let client = self.session.client_id.as_str();
-        let error = format!("{error:#}");
-        tracing::warn!(peer = %self.session.peer, client, error, "connection closed");
+        let Session { peer, listener, client_id: client, .. } = &self.session;
+        let (listener, error) = (listener.protocol.name(), format!("{error:#}"));
+        tracing::warn!(%peer, listener, client, error, "connection closed");
     }
 
     async fn serve(&mut self) -> Result<()> {
@@ -79,7 +104,9 @@ impl Connection {
         while !broker.stopping().is_cancelled() {
             let may_read = self.under_way.len() < UNDER_WAY_MAX;
             if may_read && let Some(frame) = self.next_frame()? {
-                self.begin(frame).await?;
+                if !self.begin(frame).await? {
+                    return Ok(());
+                }
                 continue;
             }
             let idle = self.under_way.is_empty();
@@ -116,10 +143,18 @@ impl Connection {
         Ok(())
     }
 
-    async fn begin(&mut self, frame: Bytes) -> Result<()> {
+    /// False: the client did not authenticate again, and is gone.
+    async fn begin(&mut self, frame: Bytes) -> Result<bool> {
         let metrics = self.broker.metrics();
         metrics.requests.add(1);
         metrics.request_bytes.add((frame.len() + SIZE_BYTES) as u64);
+        if let Some(authenticated) = &self.authenticated {
+            if authenticated.is_due() && handlers::is_sasl_handshake(&frame) {
+                self.drain().await?;
+                return self.authenticate_again(frame).await;
+            }
+            ensure!(!authenticated.is_over(), "the client has not authenticated again in time");
+        }
         match handlers::dispatch(&self.broker, &mut self.session, frame)? {
             Answer::Now(reply) if self.under_way.is_empty() => self.send(reply).await?,
             Answer::Now(reply) => {
@@ -127,20 +162,31 @@ impl Connection {
             }
             Answer::Later(answer) => self.under_way.push_back(answer),
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn send(&mut self, mut reply: Reply) -> Result<()> {
         self.broker.metrics().response_bytes.add(reply.remaining() as u64);
-        self.stream.write_all_buf(&mut reply).await.context("cannot send an answer")
+        self.stream.write_all_buf(&mut reply).await.context("cannot send an answer")?;
+        self.stream.flush().await.context("cannot send an answer")
+    }
+
+    fn request_bytes_max(&self) -> usize {
+        let bytes_max = self.broker.config().request_bytes_max;
+        let unknown = self.session.listener.protocol.has_sasl() && self.authenticated.is_none();
+        if unknown { bytes_max.min(authentication::REQUEST_BYTES_MAX) } else { bytes_max }
     }
 
     /// The next whole frame without its size, if it has arrived; else makes room for more bytes.
     fn next_frame(&mut self) -> Result<Option<Bytes>> {
         let mut missing = READ_BYTES;
         if let Some(mut size) = self.incoming.get(..SIZE_BYTES) {
+            ensure!(
+                !size.starts_with(TLS_GREETING),
+                "the client speaks TLS, and this listener doesn't"
+            );
             let size = size.get_i32();
-            let size_max = self.broker.config().request_bytes_max;
+            let size_max = self.request_bytes_max();
             let Some(size) = usize::try_from(size).ok().filter(|size| *size <= size_max) else {
                 bail!("a request of {size} bytes, at most {size_max} are allowed");
             };

@@ -220,12 +220,12 @@ impl Disk for FaultDisk {
     fn open(&self, path: &Path, how: OpenHow) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
         let file = match (state.names.get(path), how) {
-            (Some(file), OpenHow::CreateEmpty) => {
+            (Some(file), OpenHow::CreateEmpty | OpenHow::CreatePrivate) => {
                 file.lock().unwrap().live.clear();
                 Arc::clone(file)
             }
             (Some(file), _) => Arc::clone(file),
-            (None, OpenHow::CreateEmpty) => {
+            (None, OpenHow::CreateEmpty | OpenHow::CreatePrivate) => {
                 let file = File::default();
                 state.names.insert(path.to_owned(), Arc::clone(&file));
                 state.changes.push(NameChange::Link(path.to_owned(), Arc::clone(&file)));

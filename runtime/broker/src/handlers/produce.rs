@@ -20,6 +20,7 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::Acknowledged;
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::log::record_batch::Header;
 use crate::log::{Appended, Log};
@@ -46,7 +47,8 @@ pub(super) fn handle(
     let mut waiting = Vec::new();
     let mut answers = Vec::with_capacity(request.topic_data.len());
     for topic in &request.topic_data {
-        answers.push(append_topic(&broker, &request, topic, answers.len(), &mut waiting));
+        let place = answers.len();
+        answers.push(append_topic(&broker, &session, &request, topic, place, &mut waiting));
     }
     async move {
         let mut response = ProduceResponse::default().with_responses(answers);
@@ -63,15 +65,20 @@ pub(super) fn handle(
 
 fn append_topic(
     broker: &Broker,
+    session: &Session,
     request: &ProduceRequest,
     data: &TopicProduceData,
     place: usize,
     waiting: &mut Vec<Waiting>,
 ) -> TopicProduceResponse {
     let topic = broker.topic(&data.name);
+    let allowed = authorize(session, request, &data.name);
     let mut answers = Vec::with_capacity(data.partition_data.len());
     for asked in &data.partition_data {
-        let appended = append_partition(broker, request, topic.as_deref(), asked);
+        let appended = match allowed {
+            Ok(()) => append_partition(broker, request, topic.as_deref(), asked),
+            Err(error) => Err(Refusal::new(error, "not allowed")),
+        };
         let answer = PartitionProduceResponse::default().with_index(asked.index);
         answers.push(match appended {
             Ok((answer, log, end_offset)) => {
@@ -82,6 +89,17 @@ fn append_topic(
         });
     }
     TopicProduceResponse::default().with_name(data.name.clone()).with_partition_responses(answers)
+}
+
+fn authorize(
+    session: &Session,
+    request: &ProduceRequest,
+    topic: &str,
+) -> Result<(), ResponseError> {
+    if let Some(id) = &request.transactional_id {
+        session.authorize(Operation::Write, ResourceType::TransactionalId, id)?;
+    }
+    session.authorize(Operation::Write, ResourceType::Topic, topic)
 }
 
 fn append_partition(
