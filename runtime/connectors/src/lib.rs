@@ -2,8 +2,9 @@
 //!
 //! From the outside in: `open` joins a plan with its source, sinks and dead letters; `kafka_source`
 //! and `kafka_sink` are topics of any cluster, the built-in broker among them; `delta_sink` is a
-//! table. `admin` and `delta_table` are for people at a terminal.
+//! table. `admin`, `access` and `delta_table` are for people at a terminal.
 
+pub mod access;
 pub mod admin;
 pub mod delta_table;
 

@@ -217,7 +217,11 @@ impl ScramExchange {
             "another header than in the first message"
         );
         let nonce = attributes.next().and_then(|it| it.strip_prefix("r="));
-        ensure!(nonce == Some(self.nonce.as_str()), "another nonce than was agreed on");
+        // librdkafka before 2.2 puts its own nonce before the agreed one once more; Kafka takes it.
+        ensure!(
+            nonce.is_some_and(|it| it.ends_with(&self.nonce)),
+            "another nonce than was agreed on"
+        );
         let proof = BASE64.decode(proof).context("a proof that is not Base64")?;
         let message = format!("{},{},{without_proof}", self.first.bare, self.server_first);
         if !self.is_proof(&proof, message.as_bytes()) {
@@ -294,11 +298,15 @@ mod tests {
 
     /// What a client with this secret sends last.
     fn last_message(exchange: &ScramExchange, secret: &str) -> String {
+        last_message_with(exchange, secret, &exchange.nonce)
+    }
+
+    fn last_message_with(exchange: &ScramExchange, secret: &str, nonce: &str) -> String {
         let ScramCredential { mechanism, salt, iterations, .. } = &exchange.credential;
         let salted = mechanism.salted_password(secret.as_bytes(), salt, *iterations);
         let client_key = mechanism.hmac(&salted, b"Client Key");
         let stored_key = digest::digest(mechanism.digest(), client_key.as_ref());
-        let without_proof = format!("c=biws,r={}", exchange.nonce);
+        let without_proof = format!("c=biws,r={nonce}");
         let message = format!("{},{},{without_proof}", exchange.first.bare, exchange.server_first);
         let signature = mechanism.hmac(stored_key.as_ref(), message.as_bytes());
         let proof: Vec<u8> =
@@ -314,6 +322,17 @@ mod tests {
         assert_eq!(error.to_string(), "wrong secret");
     }
 
+    /// kcat of Debian 12 (librdkafka 2.0.2) could not log in.
+    #[test]
+    fn a_nonce_that_is_repeated_in_front_is_taken() {
+        let exchange = exchange(ScramMechanism::Sha256, "pencil");
+        let twice = format!("{}{}", exchange.first.nonce, exchange.nonce);
+        let last = last_message_with(&exchange, "pencil", &twice);
+        assert!(exchange.finish(last.as_bytes()).is_ok());
+        let other = last_message_with(&exchange, "pencil", &exchange.first.nonce);
+        assert!(exchange.finish(other.as_bytes()).is_err());
+    }
+
     #[test]
     fn malformed_last_messages_are_refused() {
         let exchange = exchange(ScramMechanism::Sha256, "pencil");
@@ -323,7 +342,7 @@ mod tests {
             String::new(),
             "p=".to_owned(),
             good.replace("biws", "eSws"),
-            good.replace(",r=", ",r=x"),
+            good.replace("F$k0,p", "F$k1,p"),
             good.replace(",p=", ",p=!"),
             good.replace(",p=", ",p=AAAA"),
             format!("m=1,{good}"),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use gristmill_broker::Listener;
 use gristmill_connectors::delta_table;
 use gristmill_host::{Host, HostConfig};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::{produce, run};
 use crate::local::{LocalBroker, LocalFlags};
 use crate::pipelines;
+use crate::security::SecurityFlags;
 use crate::table;
 use crate::user_error::UserError;
 
@@ -50,7 +52,11 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let host =
         Host::new(HostConfig { cache_dir: Some(data_dir.join("cache")), ..HostConfig::default() })?;
     let plans = pipelines::plan(&host, &files)?;
-    let local = LocalFlags { data_dir: Some(data_dir.clone()), listen: flags.listen };
+    let local = LocalFlags {
+        data_dir: Some(data_dir.clone()),
+        listen: vec![Listener::plaintext(flags.listen)],
+        security: SecurityFlags::default(),
+    };
     let broker = LocalBroker::start(&local).await?;
     let bootstrap = broker.bootstrap();
     println!("broker     {bootstrap}, data in {}", data_dir.display());
