@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `.lock` | locked while a broker uses the folder |
 //! | `broker.json` | the cluster id |
+//! | `credentials.json`, `acls.json`, `tls/` | see `auth` |
 //! | `.kafka_cleanshutdown` | present: all logs were synced and closed, indexes can be trusted |
 
 use std::path::{Path, PathBuf};

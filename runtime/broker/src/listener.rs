@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail, ensure};
 
+use crate::auth::sasl::SaslMechanism;
 use crate::auth::tls::ClientAuth;
 use crate::config::BrokerConfig;
 
@@ -104,6 +105,17 @@ impl Listener {
         }
     }
 
+    /// True if clients send their secrets over the network as they are.
+    pub(crate) fn shows_secrets(&self, mechanisms: &[SaslMechanism]) -> bool {
+        self.protocol == SecurityProtocol::SaslPlaintext
+            && self.is_on_network()
+            && mechanisms.contains(&SaslMechanism::Plain)
+    }
+
+    fn is_on_network(&self) -> bool {
+        !self.address.ip().to_canonical().is_loopback()
+    }
+
     /// True if every client here has proved who it is.
     fn authenticates(&self, client_auth: ClientAuth) -> bool {
         let by_certificate =
@@ -176,8 +188,7 @@ pub(crate) fn check(config: &BrokerConfig) -> Result<()> {
             bail!("there are two {} listeners; each protocol has one at most", listener.protocol);
         }
         let guarded = listener.authenticates(config.security.tls.client_auth);
-        let on_network = !listener.address.ip().to_canonical().is_loopback();
-        if on_network && !guarded && !config.security.allow_unauthenticated_network {
+        if listener.is_on_network() && !guarded && !config.security.allow_unauthenticated_network {
             bail!(
                 "{listener} would let everybody in who can reach this machine, without \
                  authentication; listen on 127.0.0.1, or on {} with API keys, or say \
@@ -234,6 +245,18 @@ mod tests {
         for safe in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "SASL_SSL://0.0.0.0:1"] {
             checked(&[safe], |_| {}).unwrap();
         }
+    }
+
+    #[test]
+    fn plain_on_an_open_wire_is_noticed() {
+        let shows = |listener: &str, mechanisms: &[SaslMechanism]| {
+            listener.parse::<Listener>().unwrap().shows_secrets(mechanisms)
+        };
+        let all = &SaslMechanism::ALL;
+        assert!(shows("SASL_PLAINTEXT://0.0.0.0:1", all));
+        assert!(!shows("SASL_PLAINTEXT://0.0.0.0:1", &all[1..]));
+        assert!(!shows("SASL_PLAINTEXT://127.0.0.1:1", all));
+        assert!(!shows("SASL_SSL://0.0.0.0:1", all));
     }
 
     #[test]

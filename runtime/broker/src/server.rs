@@ -63,6 +63,12 @@ impl Server {
         for (listener, socket) in broker.config().listeners.iter().zip(sockets) {
             let address = socket.local_addr().context("cannot tell the address")?;
             tracing::info!(protocol = %listener.protocol, %address, "listening");
+            if listener.shows_secrets(&broker.config().security.sasl_mechanisms) {
+                tracing::warn!(
+                    %address,
+                    "PLAIN without TLS: API secrets can be read on the network; listen for SASL_SSL"
+                );
+            }
             addresses.push((listener.protocol, address));
             let door = Door {
                 broker: Arc::clone(&broker),

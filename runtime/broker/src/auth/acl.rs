@@ -172,18 +172,19 @@ pub(crate) struct Acl {
     pub(crate) rule: Rule,
 }
 
+/// For the log: names come from outside and are quoted.
 impl fmt::Display for Acl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Acl { pattern, rule } = self;
+        let principal = rule.principal.to_string();
         write!(
             f,
-            "{:?} {:?} of {:?} {:?} `{}` by {} from {}",
+            "{:?} {:?} of {:?} {:?} {:?} by {principal:?} from {:?}",
             rule.permission,
             rule.operation,
             pattern.pattern_type,
             pattern.resource_type,
             pattern.name,
-            rule.principal,
             rule.host
         )
     }

@@ -9,6 +9,7 @@
 //! Any other request closes the connection, as in Kafka. One request at a time: the next is read
 //! when the last is answered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -25,6 +26,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Connection;
 use crate::auth::Principal;
 use crate::auth::sasl::{Exchange, Failure, SaslMechanism, Step};
+use crate::broker::Broker;
 use crate::handlers::{self, Answer, Call, Read};
 use crate::reply::Reply;
 
@@ -62,29 +64,21 @@ struct Agreed {
 impl Connection {
     /// Authenticates a new client. False: it was turned away, or it went.
     pub(super) async fn authenticate(&mut self, deadline: Instant) -> Result<bool> {
-        let stopping = self.broker.stopping().clone();
+        let broker = Arc::clone(&self.broker);
         let exchange = async {
             match self.agree_on_mechanism().await? {
                 Some(agreed) => self.exchange_tokens(agreed).await,
                 None => Ok(false),
             }
         };
-        tokio::select! {
-            outcome = timeout_at(deadline, exchange) => match outcome {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    self.broker.metrics().authentications_failed.add(1);
-                    bail!("the client has not authenticated in time")
-                }
-            },
-            () = stopping.cancelled() => Ok(false),
-        }
+        in_time(&broker, deadline, exchange).await
     }
 
     /// Authenticates a client once more, beginning with this SaslHandshake.
     pub(super) async fn authenticate_again(&mut self, handshake: Bytes) -> Result<bool> {
-        let security = &self.broker.config().security;
-        let allowed = Duration::from_millis(security.authentication_ms_max);
+        let broker = Arc::clone(&self.broker);
+        let allowed_ms = broker.config().security.authentication_ms_max;
+        let deadline = Instant::now() + Duration::from_millis(allowed_ms);
         let again = async {
             let Read::Call(call) = handlers::read(&self.broker, &mut self.session, handshake)?
             else {
@@ -93,8 +87,7 @@ impl Connection {
             let agreed = self.answer_handshake(call).await?;
             self.exchange_tokens(agreed).await
         };
-        let outcome = timeout_at(Instant::now() + allowed, again).await;
-        outcome.context("the client has not authenticated again in time")?
+        in_time(&broker, deadline, again).await
     }
 
     async fn agree_on_mechanism(&mut self) -> Result<Option<Agreed>> {
@@ -258,5 +251,20 @@ impl Connection {
                 return Ok(None);
             }
         }
+    }
+}
+
+/// The outcome of an exchange; an error after the deadline, and false when the broker stops.
+async fn in_time(
+    broker: &Broker,
+    deadline: Instant,
+    exchange: impl Future<Output = Result<bool>>,
+) -> Result<bool> {
+    tokio::select! {
+        outcome = timeout_at(deadline, exchange) => outcome.unwrap_or_else(|_| {
+            broker.metrics().authentications_failed.add(1);
+            Err(anyhow!("the client has not authenticated in time"))
+        }),
+        () = broker.stopping().cancelled() => Ok(false),
     }
 }

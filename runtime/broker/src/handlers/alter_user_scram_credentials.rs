@@ -57,7 +57,7 @@ pub(super) async fn handle(
             names(&request).map(|name| (name, Err(refusal.clone()))).collect()
         }
     };
-    tracing::info!(by = %session.principal, ?users, "credentials altered");
+    tracing::info!(by = session.principal.to_string(), ?users, "credentials altered");
     let result = |(user, outcome): (StrBytes, Outcome)| {
         let result = AlterUserScramCredentialsResult::default().with_user(user);
         match outcome {

@@ -32,7 +32,7 @@ pub(super) async fn handle(
     let asked: Vec<_> = request.creations.iter().map(read).collect();
     let valid: Vec<Acl> = asked.iter().filter_map(|acl| acl.as_ref().ok()).cloned().collect();
     for acl in &valid {
-        tracing::info!(by = %session.principal, "new ACL: {acl}");
+        tracing::info!(by = session.principal.to_string(), "new ACL: {acl}");
     }
     let working = tokio::task::spawn_blocking(move || broker.authorizer().create(valid));
     let stored = working.await.unwrap_or_else(|error| Err(error.into())).map_err(not_stored);

@@ -31,7 +31,7 @@ pub(super) async fn handle(
     let working = tokio::task::spawn_blocking(move || broker.authorizer().delete(&valid));
     let removed = working.await.unwrap_or_else(|error| Err(error.into())).map_err(not_stored);
     for acl in removed.iter().flatten().flatten() {
-        tracing::info!(by = %session.principal, "ACL removed: {acl}");
+        tracing::info!(by = session.principal.to_string(), "ACL removed: {acl}");
     }
     let mut removed = removed.map(Vec::into_iter);
     let result = |filter: Result<AclFilter, Refusal>| {

@@ -206,3 +206,15 @@ async fn a_start_without_the_named_certificate_says_which() {
     let error = gristmill_broker::Server::start(config).await.unwrap_err().to_string();
     assert!(error.contains("there is no file") && error.contains("broker.pem"), "{error}");
 }
+
+#[tokio::test]
+async fn files_with_keys_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let running = start(|_| {}).await;
+    running.key(Rights::Cluster);
+    for file in ["credentials.json", "acls.json", "tls/development-ca-key.pem"] {
+        let mode =
+            std::fs::metadata(running.folder.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file}");
+    }
+}
