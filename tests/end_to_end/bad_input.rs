@@ -148,6 +148,15 @@ fn a_port_in_use_and_a_folder_that_cannot_be_written_are_named_with_the_mend() {
 }
 
 #[test]
+fn a_listener_that_would_let_everybody_in_is_refused() {
+    for listen in ["0.0.0.0:0", "SSL://0.0.0.0:0"] {
+        let folder = tempfile::tempdir().unwrap();
+        let finished = run_text(folder.path(), GOOD, listen);
+        refused((folder, finished), &[listen, "SASL_SSL", "--allow-unauthenticated-network"]);
+    }
+}
+
+#[test]
 fn a_data_folder_that_another_broker_uses_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let broker = support::broker(&folder.path().join("data"), &support::free_address());

@@ -26,5 +26,7 @@ mod hostile_modules;
 mod main_job;
 /// Stop and kill -9: a pipeline goes on where it was, and the table gets no row twice.
 mod restart;
+/// API keys, and listeners that let nobody in without one.
+mod security;
 /// `gristmill test` and `gristmill capture`.
 mod tests_of_pipelines;

@@ -7,8 +7,9 @@ use anyhow::{Result, bail};
 
 use crate::tool;
 
-/// Run by the interpreter that their ending names.
-const SUITES: [&str; 3] = ["kcat.sh", "confluent_python.py", "console_tools.sh"];
+/// Run by the interpreter that their ending names, in this order: `security.py` needs the jars that
+/// `console_tools.sh` fetches.
+const SUITES: [&str; 4] = ["kcat.sh", "confluent_python.py", "console_tools.sh", "security.py"];
 
 /// Runs every suite, also after one has failed.
 pub fn run(python: &Path) -> Result<()> {

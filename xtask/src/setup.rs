@@ -22,10 +22,11 @@ struct Program {
     debian_package: &'static str,
 }
 
-const CLIENT_PROGRAMS: [Program; 4] = [
+const CLIENT_PROGRAMS: [Program; 5] = [
     Program { name: "kcat", probe: &["-V"], debian_package: "kcat" },
     Program { name: "java", probe: &["-version"], debian_package: "default-jre-headless" },
     Program { name: "mvn", probe: &["-v"], debian_package: "maven" },
+    Program { name: "openssl", probe: &["version"], debian_package: "openssl" },
     Program { name: "python3", probe: &["-c", "import ensurepip"], debian_package: "python3-venv" },
 ];
 

@@ -1,4 +1,4 @@
-//! The broker alone, for trying clients against it: `cargo run --example broker -- DIR HOST:PORT`.
+//! The broker alone, for trying clients against it: `cargo run --example broker -- DIR LISTENER`.
 //!
 //! Then may follow `page-cache`, to answer acks=all before the disk has the records, as Kafka does, and
 //! `partitions=N`, for the topics that clients make by naming them.
@@ -21,11 +21,11 @@ async fn main() -> Result<()> {
 fn config() -> Result<BrokerConfig> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [data_dir, listen, rest @ ..] = arguments.as_slice() else {
-        bail!("usage: broker DIR HOST:PORT [page-cache] [partitions=N]");
+        bail!("usage: broker DIR LISTENER [page-cache] [partitions=N]");
     };
     let mut config = BrokerConfig {
         data_dir: data_dir.into(),
-        listen: listen.parse().with_context(|| format!("`{listen}` is no HOST:PORT"))?,
+        listeners: vec![listen.parse().map_err(anyhow::Error::msg)?],
         ..BrokerConfig::default()
     };
     for word in rest {

@@ -3,7 +3,6 @@
 //! What a handler can do for a client, a program in the same process can do by these methods.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -12,6 +11,9 @@ use kafka_protocol::messages::BrokerId;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::auth::api_keys::ApiKeys;
+use crate::auth::authorizer::Authorizer;
+use crate::auth::credentials::Credentials;
 use crate::clock::{Clock, SystemClock};
 use crate::config::BrokerConfig;
 use crate::data_folder::DataFolder;
@@ -46,6 +48,8 @@ pub struct Broker {
     transactions: Arc<Transactions>,
     fetch_sessions: FetchSessions,
     quotas: Arc<Quotas>,
+    credentials: Arc<Credentials>,
+    authorizer: Arc<Authorizer>,
     metrics: Metrics,
     repairs: Vec<String>,
     /// Cancelled when the broker stops: long polls end then.
@@ -80,6 +84,9 @@ impl Broker {
         if let Some(log) = topics.log(CONSUMER_OFFSETS, 0) {
             repairs.extend(groups.use_log(log)?);
         }
+        let credentials = Arc::new(Credentials::open(Arc::clone(&disk), &config.data_dir)?);
+        let rights = config.security.authorizer.clone();
+        let authorizer = Authorizer::open(rights, Arc::clone(&disk), &config.data_dir)?;
         let producer_ids = Arc::new(ProducerIds::open(disk, &config.data_dir)?);
         let transactions = Arc::new(Transactions::new(
             TransactionSettings::from(&config),
@@ -100,6 +107,8 @@ impl Broker {
             producer_ids,
             transactions,
             fetch_sessions: FetchSessions::default(),
+            credentials,
+            authorizer: Arc::new(authorizer),
             metrics: Metrics::default(),
             repairs,
             stopping: CancellationToken::new(),
@@ -224,6 +233,19 @@ impl Broker {
         Ok(())
     }
 
+    /// The API keys, to be made, listed and deleted while the broker runs.
+    pub fn api_keys(&self) -> ApiKeys {
+        ApiKeys::new(Arc::clone(&self.credentials), Arc::clone(&self.authorizer))
+    }
+
+    pub(crate) fn credentials(&self) -> &Arc<Credentials> {
+        &self.credentials
+    }
+
+    pub(crate) fn authorizer(&self) -> &Arc<Authorizer> {
+        &self.authorizer
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }
@@ -301,14 +323,6 @@ impl Broker {
             tracing::warn!("{sentence}");
         }
         Ok(topic)
-    }
-
-    /// Where clients of this connection find the broker.
-    pub(crate) fn advertised(&self, reached: SocketAddr) -> (String, i32) {
-        match &self.config.advertised {
-            Some((host, port)) => (host.clone(), i32::from(*port)),
-            None => (reached.ip().to_string(), i32::from(reached.port())),
-        }
     }
 
     /// Applies retention to every partition and expires committed offsets and transactional ids.

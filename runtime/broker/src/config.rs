@@ -1,9 +1,13 @@
 //! Settings of a broker, with Kafka's names in the docs and Kafka's defaults unless a line says
 //! why not.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use crate::auth::authorizer::AuthorizerConfig;
+use crate::auth::sasl::SaslMechanism;
+use crate::auth::tls::TlsConfig;
+use crate::listener::Listener;
 use crate::log::Durability;
 
 /// Everything that can be set before a broker starts. Topics override some of it for themselves.
@@ -11,10 +15,11 @@ use crate::log::Durability;
 pub struct BrokerConfig {
     /// The folder of all topics. Created when absent; one broker at a time.
     pub data_dir: PathBuf,
-    /// Where to listen. Port 0 lets the system choose; [`crate::Server::address`] says which.
-    pub listen: SocketAddr,
-    /// Host and port that clients are told. None: the address under which each reached us.
-    pub advertised: Option<(String, u16)>,
+    /// Where to listen, and how clients there prove who they are (`listeners`). Port 0 lets the
+    /// system choose; [`crate::Server::addresses`] says which.
+    pub listeners: Vec<Listener>,
+    /// Who may come in, and what they may do.
+    pub security: SecurityConfig,
     /// When a write with acks=all is answered: after it is on disk (default), or after it is in the
     /// page cache, as Kafka does.
     pub durability: Durability,
@@ -95,12 +100,49 @@ pub struct BrokerConfig {
     pub drain_ms_max: u64,
 }
 
+/// Authentication, encryption and authorization.
+#[derive(Debug, Clone)]
+pub struct SecurityConfig {
+    /// Listen beyond this machine without authentication (false: such a listener is refused).
+    pub allow_unauthenticated_network: bool,
+    /// What SASL listeners offer (`sasl.enabled.mechanisms`; all that there are, where Kafka has
+    /// GSSAPI alone).
+    pub sasl_mechanisms: Vec<SaslMechanism>,
+    /// How long a client may take until it has authenticated, TLS and SASL together, in ms (30 s;
+    /// Kafka has no such limit).
+    pub authentication_ms_max: u64,
+    /// How long a refused client waits for the answer, in ms
+    /// (`connection.failed.authentication.delay.ms`, 100).
+    pub failed_authentication_delay_ms: u64,
+    /// Clients of SASL listeners must authenticate again after that long, in ms
+    /// (`connections.max.reauth.ms`, 0: never).
+    pub reauthentication_ms: u64,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// Who may do what where no ACL says it.
+    pub authorizer: AuthorizerConfig,
+}
+
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        SecurityConfig {
+            allow_unauthenticated_network: false,
+            sasl_mechanisms: SaslMechanism::ALL.to_vec(),
+            authentication_ms_max: 30_000,
+            failed_authentication_delay_ms: 100,
+            reauthentication_ms: 0,
+            tls: TlsConfig::default(),
+            authorizer: AuthorizerConfig::default(),
+        }
+    }
+}
+
 impl Default for BrokerConfig {
     fn default() -> Self {
         BrokerConfig {
             data_dir: PathBuf::from("broker-data"),
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9092)),
-            advertised: None,
+            listeners: vec![Listener::plaintext((Ipv4Addr::LOCALHOST, 9092).into())],
+            security: SecurityConfig::default(),
             durability: Durability::Fsync,
             default_partitions: 1,
             auto_create_topics: true,

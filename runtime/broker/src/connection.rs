@@ -10,7 +10,9 @@
 //! Unlike Kafka, the next request is begun while earlier answers are under way: producers that send
 //! several requests without waiting thus share one sync of the disk.
 
-use std::net::SocketAddr;
+mod authentication;
+mod transport;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +21,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub(crate) use self::transport::Transport;
+
+use self::authentication::Authenticated;
 use crate::broker::Broker;
 use crate::handlers::{self, Answer, LaterAnswer};
 use crate::reply::Reply;
@@ -39,6 +43,10 @@ const READ_BYTES: usize = 64 << 10;
 const FRAME_BYTES: usize = 1 << 20;
 /// Size of a frame's size.
 const SIZE_BYTES: usize = 4;
+/// How long the goodbye of TLS may take.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// How TLS begins: a handshake record of version 3.x. As a size it would be 352 MiB.
+const TLS_GREETING: &[u8] = &[0x16, 0x03];
 
 /// What is there of the next request.
 enum Arrival {
@@ -52,8 +60,10 @@ enum Arrival {
 /// A connection and the requests on it.
 pub(crate) struct Connection {
     broker: Arc<Broker>,
-    stream: TcpStream,
+    stream: Transport,
     session: Session,
+    /// None on listeners without SASL, and until the client has authenticated.
+    authenticated: Option<Authenticated>,
     incoming: BytesMut,
     /// Memory for the request that is arriving, if it is large.
     room: Option<OwnedSemaphorePermit>,
@@ -65,20 +75,36 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         broker: Arc<Broker>,
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Transport,
+        session: Session,
     ) -> std::io::Result<Connection> {
-        stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
-        let session = Session { peer, local, client_id: String::new(), version: 0 };
-        let incoming = BytesMut::new();
-        let (room, due, under_way) = (None, None, FuturesOrdered::new());
-        Ok(Connection { broker, stream, session, incoming, room, due, under_way })
+        stream.socket().set_nodelay(true)?;
+        Ok(Connection {
+            broker,
+            stream,
+            session,
+            authenticated: None,
+            incoming: BytesMut::new(),
+            room: None,
+            due: None,
+            under_way: FuturesOrdered::new(),
+        })
     }
 
-    /// Serves until the client goes, misbehaves or is idle for too long, or the broker stops.
-    pub(crate) async fn run(mut self) {
-        let outcome = self.serve().await;
+    /// Serves until the client goes, misbehaves or is idle for too long, or the broker stops. On a
+    /// listener with SASL the client must have authenticated by `deadline`.
+    pub(crate) async fn run(mut self, deadline: Instant) {
+        let outcome = match self.session.listener.protocol.has_sasl() {
+            true => match self.authenticate(deadline).await {
+                Ok(true) => self.serve().await,
+                Ok(false) => Ok(()),
+                Err(error) => Err(error),
+            },
+            false => self.serve().await,
+        };
+        if outcome.is_ok() && matches!(self.stream, Transport::Tls(_)) {
+            let _nobody_waits = timeout(GOODBYE_MAX, self.stream.shutdown()).await;
+        }
         let Err(error) = outcome else { return };
         if error.root_cause().is::<std::io::Error>() {
             let error = format!("{error:#}");
@@ -86,9 +112,9 @@ impl Connection {
             return;
         }
         self.broker.metrics().connections_refused.add(1);
-        let client = self.session.client_id.as_str();
-        let error = format!("{error:#}");
-        tracing::warn!(peer = %self.session.peer, client, error, "connection closed");
+        let Session { peer, listener, client_id: client, .. } = &self.session;
+        let (listener, error) = (listener.protocol.name(), format!("{error:#}"));
+        tracing::warn!(%peer, listener, client, error, "connection closed");
     }
 
     async fn serve(&mut self) -> Result<()> {
@@ -100,7 +126,9 @@ impl Connection {
             if may_read {
                 match self.next_frame()? {
                     Arrival::Whole(frame) => {
-                        self.begin(frame).await?;
+                        if !self.begin(frame).await? {
+                            return Ok(());
+                        }
                         continue;
                     }
                     Arrival::Part => {}
@@ -147,10 +175,18 @@ impl Connection {
         Ok(())
     }
 
-    async fn begin(&mut self, frame: Bytes) -> Result<()> {
+    /// False: the client did not authenticate again, and is gone.
+    async fn begin(&mut self, frame: Bytes) -> Result<bool> {
         let metrics = self.broker.metrics();
         metrics.requests.add(1);
         metrics.request_bytes.add((frame.len() + SIZE_BYTES) as u64);
+        if let Some(authenticated) = &self.authenticated {
+            if authenticated.is_due() && handlers::is_sasl_handshake(&frame) {
+                self.drain().await?;
+                return self.authenticate_again(frame).await;
+            }
+            ensure!(!authenticated.is_over(), "the client has not authenticated again in time");
+        }
         let answer = handlers::dispatch(&self.broker, &mut self.session, frame)?;
         self.room = None;
         match answer {
@@ -160,7 +196,7 @@ impl Connection {
             }
             Answer::Later(answer) => self.under_way.push_back(answer),
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn send(&mut self, mut reply: Reply) -> Result<()> {
@@ -171,15 +207,25 @@ impl Connection {
             let Ok(written) = written else { bail!("an answer of which nobody takes a byte") };
             ensure!(written.context("cannot send an answer")? > 0, "cannot send an answer");
         }
-        Ok(())
+        self.stream.flush().await.context("cannot send an answer")
+    }
+
+    fn request_bytes_max(&self) -> usize {
+        let bytes_max = self.broker.config().request_bytes_max;
+        let unknown = self.session.listener.protocol.has_sasl() && self.authenticated.is_none();
+        if unknown { bytes_max.min(authentication::REQUEST_BYTES_MAX) } else { bytes_max }
     }
 
     /// The next whole frame without its size, if it has arrived; else makes room for more bytes.
     fn next_frame(&mut self) -> Result<Arrival> {
         let (mut missing, mut at_once) = (READ_BYTES, READ_BYTES);
         if let Some(mut size) = self.incoming.get(..SIZE_BYTES) {
+            ensure!(
+                !size.starts_with(TLS_GREETING),
+                "the client speaks TLS, and this listener doesn't"
+            );
             let size = size.get_i32();
-            let size_max = self.broker.config().request_bytes_max;
+            let size_max = self.request_bytes_max();
             let Some(size) = usize::try_from(size).ok().filter(|size| *size <= size_max) else {
                 bail!("a request of {size} bytes, at most {size_max} are allowed");
             };

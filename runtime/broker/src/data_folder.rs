@@ -4,12 +4,13 @@
 //! |---|---|
 //! | `.lock` | locked while a broker uses the folder |
 //! | `broker.json` | the cluster id |
+//! | `credentials.json`, `acls.json`, `tls/` | see `auth` |
 //! | `.kafka_cleanshutdown` | present: all logs were synced and closed, indexes can be trusted |
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -108,14 +109,25 @@ fn base64_url(bytes: &[u8]) -> String {
 
 /// An advisory lock of the operating system: it goes with the process, however that ends.
 #[derive(Debug)]
-struct FolderLock {
+pub(crate) struct FolderLock {
     _file: std::fs::File,
 }
 
 impl FolderLock {
+    fn take(folder: &Path) -> Result<FolderLock> {
+        FolderLock::take_if_free(folder)?.with_context(|| {
+            format!(
+                "the data folder `{}` is in use by another broker; stop it, or choose another \
+                 folder with --data-dir",
+                folder.display()
+            )
+        })
+    }
+
+    /// `None`: a broker uses the folder.
     // A lock is no content: it doesn't pass through the seam that tests replace.
     #[allow(clippy::disallowed_methods, clippy::disallowed_types)]
-    fn take(folder: &Path) -> Result<FolderLock> {
+    pub(crate) fn take_if_free(folder: &Path) -> Result<Option<FolderLock>> {
         let path = folder.join(LOCK_FILE);
         let options = std::fs::OpenOptions::new().create(true).append(true).open(&path);
         let file = options.with_context(|| {
@@ -126,12 +138,8 @@ impl FolderLock {
             )
         })?;
         match file.try_lock() {
-            Ok(()) => Ok(FolderLock { _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => bail!(
-                "the data folder `{}` is in use by another broker; stop it, or choose another \
-                 folder with --data-dir",
-                folder.display()
-            ),
+            Ok(()) => Ok(Some(FolderLock { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock `{}`", path.display()))
             }

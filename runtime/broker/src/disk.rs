@@ -27,6 +27,8 @@ pub enum OpenHow {
     ReadWrite,
     /// A file for reading and writing that is created when absent and emptied when not.
     CreateEmpty,
+    /// As `CreateEmpty`, and nobody but its owner may read it.
+    CreatePrivate,
 }
 
 /// One name in a folder.
@@ -106,10 +108,20 @@ impl dyn Disk + '_ {
     /// Replaces a small file so that a power cut leaves the old content or the new, never a
     /// mixture: write beside it, sync, rename, sync the folder.
     pub fn write_small(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.replace(path, content, OpenHow::CreateEmpty)
+    }
+
+    /// As [`write_small`](Self::write_small), for content that nobody but the owner of the folder
+    /// may read.
+    pub fn write_private(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.replace(path, content, OpenHow::CreatePrivate)
+    }
+
+    fn replace(&self, path: &Path, content: &[u8], how: OpenHow) -> io::Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".tmp");
         let beside = Path::new(&beside);
-        let file = self.open(beside, OpenHow::CreateEmpty)?;
+        let file = self.open(beside, how)?;
         file.write_at(0, &mut [IoSlice::new(content)])?;
         file.sync_data()?;
         self.rename(beside, path)?;
@@ -129,6 +141,7 @@ pub struct OsDisk;
 mod os {
     use super::*;
     use std::fs::{self, File, OpenOptions};
+    use std::os::unix::fs::OpenOptionsExt;
     use std::time::UNIX_EPOCH;
 
     impl Disk for OsDisk {
@@ -142,6 +155,9 @@ mod os {
                 }
                 OpenHow::CreateEmpty => {
                     options.write(true).create(true).truncate(true);
+                }
+                OpenHow::CreatePrivate => {
+                    options.write(true).create(true).truncate(true).mode(0o600);
                 }
             }
             Ok(Arc::new(OsFile(options.open(path)?)))

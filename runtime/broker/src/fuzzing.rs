@@ -13,17 +13,19 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::clock::{Clock, ManualClock};
-use crate::connection::Connection;
+use crate::connection::{Connection, Transport};
 use crate::disk::faults::FaultDisk;
 use crate::disk::{Disk, OsDisk};
+use crate::listener::Listener;
 use crate::log::batch_builder::BatchBuilder;
 use crate::log::record_batch::{HEADER_BYTES, Header};
 use crate::log::{
     CompactionLimits, Durability, FlusherHandle, Isolation, Log, LogConfig, Recovery,
 };
+use crate::session::Session;
 use crate::{Broker, BrokerConfig};
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -238,8 +240,10 @@ async fn exchange(target: &Target, bytes: &[u8], time_max: Duration) -> Vec<u8> 
     let address = target.listener.local_addr().unwrap();
     let (client, accepted) = tokio::join!(TcpStream::connect(address), target.listener.accept());
     let (mut client, (stream, peer)) = (client.unwrap(), accepted.unwrap());
-    let connection = Connection::new(Arc::clone(&target.broker), stream, peer).unwrap();
-    let served = tokio::spawn(connection.run());
+    let (broker, listener) = (Arc::clone(&target.broker), Arc::new(Listener::plaintext(address)));
+    let session = Session::new(peer, address, listener, Arc::clone(broker.authorizer()));
+    let connection = Connection::new(broker, Transport::Plain(stream), session).unwrap();
+    let served = tokio::spawn(connection.run(Instant::now() + time_max));
     let _ = client.write_all(bytes).await;
     let _ = client.shutdown().await;
     let mut answer = Vec::new();

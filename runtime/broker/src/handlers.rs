@@ -6,18 +6,23 @@
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
+mod alter_user_scram_credentials;
 mod api_versions;
+mod create_acls;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_transactions;
+mod describe_user_scram_credentials;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
@@ -37,6 +42,8 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod produce_versions;
+mod sasl_authenticate;
+mod sasl_handshake;
 mod sync_group;
 mod txn_offset_commit;
 
@@ -115,6 +122,7 @@ pub(crate) const HANDLERS: &[Handler] = &[
     ),
     handler(ApiKey::DescribeGroups, 0, 5, "{s} 1@3", |call| call.now(describe_groups::handle)),
     handler(ApiKey::ListGroups, 0, 5, "{s}@4 {s}@5", |call| call.now(list_groups::handle)),
+    handler(ApiKey::SaslHandshake, 0, 1, "s", |call| call.now(sasl_handshake::handle)),
     handler(ApiKey::ApiVersions, 0, 4, "s@3 s@3", |call| call.now(api_versions::handle)),
     handler(
         ApiKey::CreateTopics, 2, 7, "[s 4 2 [4 {4}] [s s]] 4 1",
@@ -146,6 +154,15 @@ pub(crate) const HANDLERS: &[Handler] = &[
         |call| call.now(offset_for_leader_epoch::handle),
     ),
     handler(
+        ApiKey::DescribeAcls, 1, 3, "1 s 1 s s 1 1", |call| call.now(describe_acls::handle),
+    ),
+    handler(
+        ApiKey::CreateAcls, 1, 3, "[1 s 1 s s 1 1]", |call| call.later(create_acls::handle),
+    ),
+    handler(
+        ApiKey::DeleteAcls, 1, 3, "[1 s 1 s s 1 1]", |call| call.later(delete_acls::handle),
+    ),
+    handler(
         ApiKey::DescribeConfigs, 1, 4, "[1 s {s}] 1 1@3", |call| call.now(describe_configs::handle),
     ),
     handler(
@@ -153,6 +170,9 @@ pub(crate) const HANDLERS: &[Handler] = &[
     ),
     handler(
         ApiKey::DescribeLogDirs, 1, 4, "[s {4}]", |call| call.now(describe_log_dirs::handle),
+    ),
+    handler(
+        ApiKey::SaslAuthenticate, 0, 2, "b", |call| call.now(sasl_authenticate::handle),
     ),
     handler(
         ApiKey::CreatePartitions, 0, 3, "[s 4 [{4}]] 4 1",
@@ -177,6 +197,14 @@ pub(crate) const HANDLERS: &[Handler] = &[
     handler(
         ApiKey::ListTransactions, 0, 1, "{s} {8} 8@1", |call| call.now(list_transactions::handle),
     ),
+    handler(
+        ApiKey::DescribeUserScramCredentials, 0, 0, "[s]",
+        |call| call.now(describe_user_scram_credentials::handle),
+    ),
+    handler(
+        ApiKey::AlterUserScramCredentials, 0, 0, "[s 1] [s 1 4 b b]",
+        |call| call.later(alter_user_scram_credentials::handle),
+    ),
     handler(ApiKey::DescribeCluster, 0, 1, "1 1@1", |call| call.now(describe_cluster::handle)),
 ];
 
@@ -193,10 +221,18 @@ pub(crate) enum Answer {
 
 /// One request, ready to be decoded and handled.
 pub(crate) struct Call {
+    handler: &'static Handler,
     broker: Arc<Broker>,
     session: Session,
     correlation_id: i32,
     body: Bytes,
+}
+
+/// What the bytes of a request turned out to be.
+pub(crate) enum Read {
+    Call(Call),
+    /// A question that is answered without being understood.
+    Answered(Reply),
 }
 
 /// Starts the request in `frame`, the bytes after the size. What the handler does at once is done
@@ -204,8 +240,16 @@ pub(crate) struct Call {
 pub(crate) fn dispatch(
     broker: &Arc<Broker>,
     session: &mut Session,
-    mut frame: Bytes,
+    frame: Bytes,
 ) -> Result<Answer> {
+    match read(broker, session, frame)? {
+        Read::Call(call) => call.start(),
+        Read::Answered(reply) => Ok(Answer::Now(reply)),
+    }
+}
+
+/// Finds out what is asked for in `frame` and checks its lengths.
+pub(crate) fn read(broker: &Arc<Broker>, session: &mut Session, mut frame: Bytes) -> Result<Read> {
     ensure!(frame.len() >= 8, "a request of {} bytes", frame.len());
     let mut fixed = &frame[..8];
     let (api_code, version, correlation_id) = (fixed.get_i16(), fixed.get_i16(), fixed.get_i32());
@@ -214,7 +258,7 @@ pub(crate) fn dispatch(
     let api = handler.api;
     if !(handler.version_min..=handler.version_max).contains(&version) {
         if api == ApiKey::ApiVersions {
-            return unsupported_api_versions(correlation_id);
+            return unsupported_api_versions(correlation_id).map(Read::Answered);
         }
         bail!("{api:?} of version {version}, which is not offered");
     }
@@ -226,21 +270,44 @@ pub(crate) fn dispatch(
         .with_context(|| format!("a malformed {api:?} of version {version}"))?;
     session.version = version;
     session.client_id = header.client_id.map(|id| id.to_string()).unwrap_or_default();
-    let session = session.clone();
-    (handler.call)(Call { broker: Arc::clone(broker), session, correlation_id, body: frame })
-        .with_context(|| format!("{api:?} of version {version}"))
+    let (broker, session) = (Arc::clone(broker), session.clone());
+    Ok(Read::Call(Call { handler, broker, session, correlation_id, body: frame }))
+}
+
+/// True if `frame` begins as a SaslHandshake does.
+pub(crate) fn is_sasl_handshake(frame: &[u8]) -> bool {
+    frame.starts_with(&(ApiKey::SaslHandshake as i16).to_be_bytes())
 }
 
 /// KIP-511: a client that asks in a version that we don't know learns which one we do, in the one
 /// form that all clients can read.
-fn unsupported_api_versions(correlation_id: i32) -> Result<Answer> {
+fn unsupported_api_versions(correlation_id: i32) -> Result<Reply> {
     let response = api_versions::unsupported();
     let header_version = ApiVersionsResponse::header_version(0);
-    let reply = Reply::encode(correlation_id, header_version, &response, 0, VecDeque::new())?;
-    Ok(Answer::Now(reply))
+    Reply::encode(correlation_id, header_version, &response, 0, VecDeque::new())
 }
 
 impl Call {
+    pub(crate) fn api(&self) -> ApiKey {
+        self.handler.api
+    }
+
+    pub(crate) fn version(&self) -> i16 {
+        self.session.version
+    }
+
+    /// Hands the request to its handler.
+    pub(crate) fn start(self) -> Result<Answer> {
+        let (handler, version) = (self.handler, self.session.version);
+        let answer = (handler.call)(self);
+        answer.with_context(|| format!("{:?} of version {version}", handler.api))
+    }
+
+    /// The answer to it, for those who handle it themselves.
+    pub(crate) fn answer<R: Encodable + HeaderVersion>(&self, response: R) -> Result<Reply> {
+        self.encode(response, VecDeque::new())
+    }
+
     /// For a handler that never waits.
     fn now<Q, R>(mut self, handle: fn(&Broker, &Session, Q) -> R) -> Result<Answer>
     where
@@ -286,7 +353,7 @@ impl Call {
     }
 
     /// Lets go of the frame: while an answer waits it holds what it needs and not the whole request.
-    fn decode<Q: Decodable>(&mut self) -> Result<Q> {
+    pub(crate) fn decode<Q: Decodable>(&mut self) -> Result<Q> {
         Q::decode(&mut std::mem::take(&mut self.body), self.session.version)
     }
 

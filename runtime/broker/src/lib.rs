@@ -2,7 +2,7 @@
 //!
 //! The path of a request: [`Server`] accepts a connection, `connection` cuts frames out of it,
 //! `handlers` has one file for each kind of request, and these act on topics (`topic`, `log`),
-//! groups (`group`) and transactions (`transaction`). All file access goes through `disk`, all time
+//! groups (`group`) and transactions (`transaction`), for whom `auth` lets. All file access goes through `disk`, all time
 //! through `clock`.
 //!
 //! ```no_run
@@ -28,10 +28,13 @@ mod session;
 
 mod handlers;
 
+mod listener;
+
 mod broker;
 mod data_folder;
 mod metrics;
 
+mod auth;
 mod fetch_session;
 mod transaction;
 
@@ -53,8 +56,16 @@ mod lock;
 #[cfg(test)]
 mod simulation_tests;
 
+pub use auth::Principal;
+pub use auth::acl::{Operation, ResourceType};
+pub use auth::api_keys::{ApiKey, ApiKeys, CLUSTER_RESOURCES, NewApiKey, Rights, new_api_key};
+pub use auth::authorizer::AuthorizerConfig;
+pub use auth::sasl::SaslMechanism;
+pub use auth::scram::{ITERATIONS_MAX, ITERATIONS_MIN, ScramMechanism};
+pub use auth::tls::{CertificateFiles, ClientAuth, TlsConfig};
 pub use broker::Broker;
-pub use config::BrokerConfig;
+pub use config::{BrokerConfig, SecurityConfig};
+pub use listener::{AdvertisedListener, Listener, SecurityProtocol};
 pub use log::{Durability, Log};
 pub use metrics::{Counter, Metrics};
 pub use refusal::Refusal;

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub connections_closed: Counter,
     /// Connections closed because of what they sent.
     pub connections_refused: Counter,
+    /// Clients that did not prove who they are: by certificate, by SASL, or in time.
+    pub authentications_failed: Counter,
     /// Requests read, of any kind.
     pub requests: Counter,
     /// Bytes of requests, with their size prefix.

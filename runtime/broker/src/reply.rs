@@ -48,6 +48,13 @@ impl Reply {
         message.encode(&mut out, version).context("cannot encode a response")?;
         out.finish()
     }
+
+    /// A frame of these bytes and nothing else.
+    pub(crate) fn bare(bytes: Bytes) -> Result<Reply> {
+        let mut out = PieceBuffer::default();
+        out.push(bytes);
+        out.finish()
+    }
 }
 
 impl Buf for Reply {

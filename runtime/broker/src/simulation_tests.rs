@@ -155,9 +155,11 @@ impl Life<'_> {
             let sequence = self.sequences[partition as usize];
             let batch = record(Some((producer, sequence)), "k", number);
             let append = || log.append(batch).map_err(|error| error.kafka_error());
-            let appended =
-                transactions.in_transaction(ID, producer, "orders", partition, append)??;
-            log.durable(appended.end_offset).await.map_err(|error| error.kafka_error())?;
+            let written = transactions.in_transaction(ID, producer, "orders", partition, append)?;
+            let (state_log, announced_offset) = written.announcement;
+            let end_offset = written.outcome?.end_offset;
+            log.durable(end_offset).await.map_err(|error| error.kafka_error())?;
+            state_log.durable(announced_offset).await.map_err(|error| error.kafka_error())?;
             self.sequences[partition as usize] += 1;
         }
         transactions.add_offsets(ID, producer).await?;
@@ -185,7 +187,13 @@ impl Model {
             seen.into_iter().map(|(_, number)| number).collect()
         };
         let visible = numbers(0);
-        assert_eq!(numbers(1), visible, "{context}: a transaction is in one partition only");
+        assert_eq!(
+            numbers(1),
+            visible,
+            "{context}: a transaction is in one partition only; committed {:?} aborted {:?}",
+            self.committed,
+            self.aborted
+        );
         assert!(visible.is_sorted_by(|a, b| a < b), "{context}: doubled or out of order");
         let visible = BTreeSet::from_iter(visible);
         let lost: Vec<_> = self.committed.difference(&visible).collect();

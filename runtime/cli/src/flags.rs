@@ -3,10 +3,11 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gristmill_connectors::Cluster;
 
+use crate::client_config::ClientConfig;
 use crate::commands::{
-    broker, capture, dead_letters_list, dead_letters_replay, dead_letters_show, demo, explain,
-    produce, run, table_show, test, topic_consume, topic_create, topic_delete, topic_describe,
-    topic_list, validate,
+    api_key, broker, capture, dead_letters_list, dead_letters_replay, dead_letters_show, demo,
+    explain, produce, run, table_show, test, topic_consume, topic_create, topic_delete,
+    topic_describe, topic_list, validate,
 };
 use crate::output::Output;
 
@@ -62,6 +63,9 @@ pub enum Command {
     /// Delta tables: show
     #[command(subcommand)]
     Table(TableCommand),
+    /// API keys of a broker: create, list, delete
+    #[command(subcommand)]
+    ApiKey(ApiKeyCommand),
     /// Print the version of the program and of what is inside
     Version,
 }
@@ -100,6 +104,16 @@ pub enum DeadLettersCommand {
 }
 
 #[derive(Subcommand)]
+pub enum ApiKeyCommand {
+    /// Make a key and its secret, which is shown once
+    Create(api_key::ApiKeyCreateFlags),
+    /// Print the keys
+    List(api_key::ApiKeyListFlags),
+    /// Delete a key and its rights
+    Delete(api_key::ApiKeyDeleteFlags),
+}
+
+#[derive(Subcommand)]
 pub enum TableCommand {
     /// Print what a table holds and its first rows
     Show(table_show::TableShowFlags),
@@ -116,11 +130,16 @@ pub struct BootstrapFlags {
         default_value = "127.0.0.1:9092"
     )]
     pub bootstrap: String,
+
+    /// File of librdkafka properties, `key=value` on each line, such as security.protocol and sasl.username
+    #[arg(long, value_name = "FILE", env = "GRISTMILL_CLIENT_CONFIG", value_parser = ClientConfig::read)]
+    pub client_config: Option<ClientConfig>,
 }
 
 impl BootstrapFlags {
     pub fn cluster(&self) -> Cluster {
-        Cluster::new(&self.bootstrap)
+        let properties = self.client_config.clone().unwrap_or_default().properties;
+        Cluster { properties, ..Cluster::new(&self.bootstrap) }
     }
 }
 
@@ -145,6 +164,7 @@ mod tests {
             "gristmill kafka topic delete orders",
             "gristmill topic consume -b orders --output json",
             "gristmill produce --file orders.json --rate 500",
+            "gristmill api-key create --resource CLUSTER",
         ] {
             assert!(Flags::try_parse_from(line.split_whitespace()).is_ok(), "{line}");
         }
@@ -161,6 +181,11 @@ mod tests {
             "gristmill topic create orders --partitions 0",
             "gristmill topic create orders --config retention.ms",
             "gristmill run",
+            "gristmill broker --listen kafka:9092",
+            "gristmill broker --tls-certificate broker.pem",
+            "gristmill broker --tls-client-auth sometimes",
+            "gristmill broker --super-user root",
+            "gristmill api-key create --resource lkc-123",
         ] {
             assert!(Flags::try_parse_from(line.split_whitespace()).is_err(), "{line}");
         }

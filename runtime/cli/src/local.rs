@@ -1,11 +1,14 @@
 //! The process's own broker, and the folder that everything of this process lives in.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use gristmill_broker::{BrokerConfig, Durability, Server, TopicConfigs};
+use gristmill_broker::{
+    BrokerConfig, Durability, Listener, SecurityProtocol, Server, TopicConfigs,
+};
 
+use crate::security::SecurityFlags;
 use crate::user_error::UserError;
 
 /// `--data-dir`, `--listen`: for the commands that run a broker.
@@ -15,9 +18,13 @@ pub struct LocalFlags {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
-    /// Address on which the built-in broker speaks Kafka's protocol; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9092")]
-    pub listen: SocketAddr,
+    /// Address on which the built-in broker speaks Kafka's protocol, such as SASL_SSL://0.0.0.0:9093; PLAINTEXT if no
+    /// protocol is named; port 0 takes a free one; may be given once for each protocol
+    #[arg(long, value_name = "[PROTOCOL://]ADDR", default_value = "127.0.0.1:9092")]
+    pub listen: Vec<Listener>,
+
+    #[command(flatten)]
+    pub security: SecurityFlags,
 
     /// What the built-in broker has done with records when it acknowledges them to acks=all
     #[arg(long, value_name = "MODE", value_enum, default_value_t = DurabilityFlag::Fsync)]
@@ -46,15 +53,24 @@ impl From<DurabilityFlag> for Durability {
 impl LocalFlags {
     /// `--data-dir`, or `gristmill` under the platform's folder for application data.
     pub fn data_dir(&self) -> Result<PathBuf> {
-        if let Some(folder) = &self.data_dir {
-            return Ok(folder.clone());
-        }
-        let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-        let home = || std::env::home_dir().map(|home| home.join(".local/share"));
-        let base =
-            base.or_else(home).context("there is no home folder; choose one with --data-dir")?;
-        Ok(base.join("gristmill"))
+        data_dir(self.data_dir.as_deref())
     }
+
+    /// The folder of the built-in broker.
+    pub fn broker_dir(&self) -> Result<PathBuf> {
+        Ok(self.data_dir()?.join("broker"))
+    }
+}
+
+/// The folder given, or `gristmill` under the platform's folder for application data.
+pub fn data_dir(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(folder) = given {
+        return Ok(folder.to_owned());
+    }
+    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    let home = || std::env::home_dir().map(|home| home.join(".local/share"));
+    let base = base.or_else(home).context("there is no home folder; choose one with --data-dir")?;
+    Ok(base.join("gristmill"))
 }
 
 /// The built-in broker of this process.
@@ -70,9 +86,29 @@ impl LocalBroker {
 
     /// Starts the broker and says where it listens and what it had to repair.
     pub async fn start_with(flags: &LocalFlags, default_partitions: i32) -> Result<LocalBroker> {
+        LocalBroker::listen(flags, flags.listen.clone(), default_partitions).await
+    }
+
+    /// As [`start`](LocalBroker::start), for pipelines of this process: if no listener is meant for
+    /// this machine there is one more, on a free port of loopback, since they have no API key.
+    pub async fn start_for_pipelines(flags: &LocalFlags) -> Result<LocalBroker> {
+        let mut listeners = flags.listen.clone();
+        if !listeners.iter().any(|it| it.protocol == SecurityProtocol::Plaintext) {
+            listeners.push(Listener::plaintext((Ipv4Addr::LOCALHOST, 0).into()));
+        }
+        LocalBroker::listen(flags, listeners, 1).await
+    }
+
+    async fn listen(
+        flags: &LocalFlags,
+        mut listeners: Vec<Listener>,
+        default_partitions: i32,
+    ) -> Result<LocalBroker> {
+        flags.security.advertise(&mut listeners)?;
         let config = BrokerConfig {
-            data_dir: flags.data_dir()?.join("broker"),
-            listen: flags.listen,
+            data_dir: flags.broker_dir()?,
+            listeners,
+            security: flags.security.config(),
             default_partitions,
             durability: flags.durability.into(),
             ..BrokerConfig::default()
@@ -81,13 +117,29 @@ impl LocalBroker {
         for repair in server.broker().repairs() {
             tracing::warn!("{repair}");
         }
-        tracing::info!(address = %server.address(), "built-in broker is listening");
+        if let Some(ca) = server.development_ca() {
+            let ssl_ca_location = ca.display();
+            tracing::info!(%ssl_ca_location, "clients must trust the development certificate");
+        }
         Ok(LocalBroker { server })
     }
 
-    /// `host:port` for clients.
+    /// `host:port` for clients of this process.
     pub fn bootstrap(&self) -> String {
-        self.server.address().to_string()
+        let addresses = self.server.addresses().iter();
+        let plain = addresses.rev().find(|(protocol, _)| *protocol == SecurityProtocol::Plaintext);
+        let address = plain.map_or_else(|| self.server.address(), |(_, address)| *address);
+        reachable(address).to_string()
+    }
+
+    /// Where each listener is.
+    pub fn addresses(&self) -> &[(SecurityProtocol, SocketAddr)] {
+        self.server.addresses()
+    }
+
+    /// The file that clients must trust while the broker shows a development certificate.
+    pub fn development_ca(&self) -> Option<&Path> {
+        self.server.development_ca()
     }
 
     /// The users' topics, by name.
@@ -125,6 +177,16 @@ impl LocalBroker {
     pub async fn shutdown(self) -> Result<()> {
         self.server.shutdown().await
     }
+}
+
+/// How this machine reaches a listener; one for all addresses is on loopback too.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Resolves at Ctrl-C, or when the system asks the process to end; never if neither can be listened for.

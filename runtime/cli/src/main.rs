@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed while running, 2 the input was wrong (a pipeline file, a flag, a
 //! topic that doesn't exist, a port in use) and nothing was started.
 
+mod client_config;
 mod commands;
 mod flags;
 mod instance;
@@ -12,6 +13,7 @@ mod log;
 mod output;
 mod pipelines;
 mod records;
+mod security;
 mod table;
 mod toml_text;
 mod user_error;
@@ -23,7 +25,9 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use gristmill_cli::shipped;
 
-use crate::flags::{Command, DeadLettersCommand, Flags, KafkaCommand, TableCommand, TopicCommand};
+use crate::flags::{
+    ApiKeyCommand, Command, DeadLettersCommand, Flags, KafkaCommand, TableCommand, TopicCommand,
+};
 use crate::output::Output;
 use crate::user_error::UserError;
 
@@ -55,6 +59,7 @@ async fn run(flags: Flags) -> Result<()> {
         Command::Table(TableCommand::Show(flags)) => {
             commands::table_show::run(&flags, output).await
         }
+        Command::ApiKey(command) => api_key(command, output).await,
         Command::Version => commands::version::run(output),
     }
 }
@@ -77,6 +82,14 @@ async fn topic(command: TopicCommand, output: Output) -> Result<()> {
         TopicCommand::Delete(flags) => commands::topic_delete::run(&flags, output).await,
         TopicCommand::Produce(flags) => commands::produce::run(&flags.into(), output).await,
         TopicCommand::Consume(flags) => commands::topic_consume::run(&flags, output).await,
+    }
+}
+
+async fn api_key(command: ApiKeyCommand, output: Output) -> Result<()> {
+    match command {
+        ApiKeyCommand::Create(flags) => commands::api_key::create(&flags, output).await,
+        ApiKeyCommand::List(flags) => commands::api_key::list(&flags, output).await,
+        ApiKeyCommand::Delete(flags) => commands::api_key::delete(&flags, output).await,
     }
 }
 

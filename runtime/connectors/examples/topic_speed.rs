@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use gristmill_broker::{BrokerConfig, Server};
+use gristmill_broker::{BrokerConfig, Listener, Server};
 use gristmill_connectors::admin::{self, RecordProducer};
 use gristmill_connectors::{Cluster, KafkaSource, KafkaSourceSetup};
 use gristmill_engine::config::{OnDataLoss, Topics};
@@ -23,7 +23,7 @@ async fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = BrokerConfig {
         data_dir: folder.path().to_path_buf(),
-        listen: "127.0.0.1:0".parse()?,
+        listeners: vec![Listener::plaintext("127.0.0.1:0".parse()?)],
         ..BrokerConfig::default()
     };
     let server = Server::start(config).await?;

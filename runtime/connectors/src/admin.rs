@@ -252,7 +252,7 @@ fn asker(cluster: &Cluster) -> Result<Arc<KafkaConsumer>> {
         .consumer(GROUP, &[("enable.auto.commit", "false"), ("allow.auto.create.topics", "false")])
 }
 
-fn admin_client(cluster: &Cluster) -> Result<AdminClient<ClientEvents>> {
+pub(crate) fn admin_client(cluster: &Cluster) -> Result<AdminClient<ClientEvents>> {
     let config = cluster.client_config(&[]);
     config
         .create_with_context(ClientEvents::default())
@@ -266,13 +266,13 @@ fn options() -> AdminOptions {
 }
 
 /// A clear error if no broker answers.
-async fn reach(cluster: &Cluster) -> Result<()> {
+pub(crate) async fn reach(cluster: &Cluster) -> Result<()> {
     on_thread(cluster, |cluster| kafka_client::metadata(&*asker(cluster)?, cluster, None).map(drop))
         .await
 }
 
 /// librdkafka's questions block: they are asked on a thread that may.
-async fn on_thread<T: Send + 'static>(
+pub(crate) async fn on_thread<T: Send + 'static>(
     cluster: &Cluster,
     ask: impl FnOnce(&Cluster) -> Result<T> + Send + 'static,
 ) -> Result<T> {

@@ -44,7 +44,7 @@ struct TestBroker {
 async fn serve(folder: &Path, listen: &str) -> Server {
     let config = BrokerConfig {
         data_dir: folder.to_path_buf(),
-        listen: listen.parse().unwrap(),
+        listeners: vec![listen.parse().unwrap()],
         auto_create_topics: false,
         ..BrokerConfig::default()
     };

@@ -2,9 +2,10 @@
 //!
 //! From the outside in: `open` joins a plan with its source, sinks and dead letters; `kafka_source`
 //! and `kafka_sink` are topics of any cluster, the built-in broker among them, `kafka_group` and
-//! `topic_store` what makes them exactly once; `delta_sink` is a table. `admin`, `delta_table`,
+//! `topic_store` what makes them exactly once; `delta_sink` is a table. `admin`, `access`, `delta_table`,
 //! `stored_records` and `replay` are for people at a terminal.
 
+pub mod access;
 pub mod admin;
 pub mod delta_table;
 pub mod replay;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
-use gristmill_broker::{BrokerConfig, Server, TopicConfigs};
+use gristmill_broker::{BrokerConfig, Listener, Server, TopicConfigs};
 use gristmill_connectors::admin::RecordProducer;
 use gristmill_connectors::{Cluster, Process, open};
 use gristmill_engine::run::Run;
@@ -46,10 +46,10 @@ pub fn bench(input: &Input) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let folder = tempfile::tempdir()?;
-        let listen = "127.0.0.1:0".parse()?;
+        let listeners = vec![Listener::plaintext("127.0.0.1:0".parse()?)];
         let data_dir = folder.path().to_path_buf();
         let server =
-            Server::start(BrokerConfig { data_dir, listen, ..BrokerConfig::default() }).await?;
+            Server::start(BrokerConfig { data_dir, listeners, ..BrokerConfig::default() }).await?;
         let bootstrap = server.address().to_string();
         let made = server.broker().create_topic("orders", Some(PARTITIONS), TopicConfigs::new());
         made.map_err(|refusal| anyhow!("{refusal}"))?;

@@ -259,12 +259,12 @@ impl Disk for FaultDisk {
             state.faults.change()?;
         }
         let file = match (state.names.get(path), how) {
-            (Some(file), OpenHow::CreateEmpty) => {
+            (Some(file), OpenHow::CreateEmpty | OpenHow::CreatePrivate) => {
                 file.lock().unwrap().live.clear();
                 Arc::clone(file)
             }
             (Some(file), _) => Arc::clone(file),
-            (None, OpenHow::CreateEmpty) => {
+            (None, OpenHow::CreateEmpty | OpenHow::CreatePrivate) => {
                 let file = File::default();
                 state.names.insert(path.to_owned(), Arc::clone(&file));
                 state.changes.push(NameChange::Link(path.to_owned(), Arc::clone(&file)));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::session::Session;
 use crate::transaction::Producer;
@@ -16,16 +17,23 @@ pub(super) async fn handle(
     session: Session,
     request: AddOffsetsToTxnRequest,
 ) -> AddOffsetsToTxnResponse {
-    let added = add(&broker, &request).await;
+    let added = add(&broker, &session, &request).await;
     let added = added.map_err(|error| super::fencing_error(error, session.version >= 2));
     AddOffsetsToTxnResponse::default().with_error_code(super::error_code(&added))
 }
 
-async fn add(broker: &Arc<Broker>, request: &AddOffsetsToTxnRequest) -> Result<(), ResponseError> {
+async fn add(
+    broker: &Arc<Broker>,
+    session: &Session,
+    request: &AddOffsetsToTxnRequest,
+) -> Result<(), ResponseError> {
+    let id = &request.transactional_id;
+    session.authorize(Operation::Write, ResourceType::TransactionalId, id)?;
+    session.authorize(Operation::Read, ResourceType::Group, &request.group_id)?;
     if request.group_id.is_empty() {
         return Err(ResponseError::InvalidGroupId);
     }
     broker.ready_groups().await?;
     let producer = Producer { id: request.producer_id.0, epoch: request.producer_epoch };
-    broker.transactions().add_offsets(&request.transactional_id, producer).await
+    broker.transactions().add_offsets(id, producer).await
 }

@@ -13,6 +13,7 @@ use kafka_protocol::messages::add_partitions_to_txn_response::{
 };
 use kafka_protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, TopicName};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::session::Session;
 use crate::topic;
@@ -28,7 +29,14 @@ pub(super) async fn handle(
     let all = asked.iter().flat_map(|topic| {
         numbers(topic).into_iter().map(move |number| (topic.name.clone(), number))
     });
-    let all_exist = all.clone().all(|(topic, number)| check(&broker, &topic, number).is_ok());
+    let id = &request.v3_and_below_transactional_id;
+    let allowed = session.authorize(Operation::Write, ResourceType::TransactionalId, id);
+    let check = |topic: &TopicName, number| {
+        allowed?;
+        session.authorize(Operation::Write, ResourceType::Topic, topic)?;
+        check(&broker, topic, number)
+    };
+    let all_exist = all.clone().all(|(topic, number)| check(&topic, number).is_ok());
     let outcome = if all_exist {
         let producer = Producer {
             id: request.v3_and_below_producer_id.0,
@@ -38,14 +46,13 @@ pub(super) async fn handle(
         for (topic, number) in all {
             partitions.entry(topic.to_string()).or_default().insert(number);
         }
-        let id = &request.v3_and_below_transactional_id;
         let added = broker.transactions().add_partitions(id, producer, &partitions).await;
         added.map_err(|error| super::fencing_error(error, session.version >= 2))
     } else {
         Err(ResponseError::OperationNotAttempted)
     };
     let result = |topic: &TopicName, number: i32| {
-        let own = if all_exist { Ok(()) } else { check(&broker, topic, number) };
+        let own = if all_exist { Ok(()) } else { check(topic, number) };
         AddPartitionsToTxnPartitionResult::default()
             .with_partition_index(number)
             .with_partition_error_code(super::error_code(&own.and(outcome)))

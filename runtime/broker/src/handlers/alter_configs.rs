@@ -11,6 +11,7 @@ use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::session::Session;
@@ -20,12 +21,12 @@ const RESOURCE_TOPIC: i8 = 2;
 
 pub(super) async fn handle(
     broker: Arc<Broker>,
-    _: Session,
+    session: Session,
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
     let work = move || {
         let one = |resource: &AlterConfigsResource| {
-            let altered = alter(&broker, resource, request.validate_only);
+            let altered = alter(&broker, &session, resource, request.validate_only);
             let answer = AlterConfigsResourceResponse::default()
                 .with_error_message(None)
                 .with_resource_type(resource.resource_type)
@@ -45,10 +46,11 @@ pub(super) async fn handle(
 
 fn alter(
     broker: &Broker,
+    session: &Session,
     resource: &AlterConfigsResource,
     validate_only: bool,
 ) -> Result<(), Refusal> {
-    check_resource_type(resource.resource_type)?;
+    check_resource(session, resource.resource_type, &resource.resource_name)?;
     let mut configs = TopicConfigs::new();
     for config in &resource.configs {
         let name = config.name.to_string();
@@ -62,11 +64,18 @@ fn alter(
     broker.alter_topic(&resource.resource_name, validate_only, |_| Ok(configs))
 }
 
-/// INVALID_REQUEST unless it is a topic.
-pub(super) fn check_resource_type(resource_type: i8) -> Result<(), Refusal> {
+/// INVALID_REQUEST unless it is a topic; and its settings must be the client's to alter.
+pub(super) fn check_resource(
+    session: &Session,
+    resource_type: i8,
+    name: &str,
+) -> Result<(), Refusal> {
+    let denied = |error| Refusal::new(error, "Authorization failed.");
+    let operation = Operation::AlterConfigs;
     match resource_type {
-        RESOURCE_TOPIC => Ok(()),
+        RESOURCE_TOPIC => session.authorize(operation, ResourceType::Topic, name).map_err(denied),
         other => {
+            session.authorize_cluster(operation).map_err(denied)?;
             let message = format!(
                 "Only topics have settings that can be altered; the broker's are given at its \
                  start (resource type {other})"

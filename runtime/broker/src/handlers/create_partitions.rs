@@ -10,19 +10,20 @@ use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, NODE_ID};
 use crate::refusal::Refusal;
 use crate::session::Session;
 
 pub(super) async fn handle(
     broker: Arc<Broker>,
-    _: Session,
+    session: Session,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let work = move || {
         let one = |asked: &CreatePartitionsTopic| {
             let result = CreatePartitionsTopicResult::default().with_name(asked.name.clone());
-            match create(&broker, asked, request.validate_only) {
+            match create(&broker, &session, asked, request.validate_only) {
                 Ok(()) => result,
                 Err(refusal) => {
                     result.with_error_code(refusal.error.code()).with_error_message(refusal.text())
@@ -37,9 +38,13 @@ pub(super) async fn handle(
 
 fn create(
     broker: &Broker,
+    session: &Session,
     asked: &CreatePartitionsTopic,
     validate_only: bool,
 ) -> Result<(), Refusal> {
+    session
+        .authorize(Operation::Alter, ResourceType::Topic, &asked.name)
+        .map_err(|error| Refusal::new(error, "Authorization failed."))?;
     broker.check_partitions(&asked.name, asked.count)?;
     if let Some(assignments) = &asked.assignments {
         let present = broker.topic(&asked.name).map_or(0, |topic| topic.partitions().len());

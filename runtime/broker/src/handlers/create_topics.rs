@@ -20,6 +20,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::describe_configs::{SOURCE_DEFAULT, SOURCE_TOPIC};
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, NODE_ID};
 use crate::refusal::Refusal;
 use crate::session::Session;
@@ -54,7 +55,7 @@ fn create_all(
             let message = "Duplicate topic name.";
             Err(Refusal::new(ResponseError::InvalidRequest, message))
         } else {
-            create(broker, topic, request.validate_only)
+            create(broker, session, topic, request.validate_only)
         };
         let result = CreatableTopicResult::default().with_name(topic.name.clone());
         results.push(match outcome {
@@ -81,9 +82,15 @@ fn refused(
 
 fn create(
     broker: &Broker,
+    session: &Session,
     asked: &CreatableTopic,
     validate_only: bool,
 ) -> Result<(NewTopic, Uuid), Refusal> {
+    if !session.may_cluster(Operation::Create) {
+        session
+            .authorize(Operation::Create, ResourceType::Topic, &asked.name)
+            .map_err(|error| Refusal::new(error, "Authorization failed."))?;
+    }
     let partitions = partitions(broker, asked)?;
     let mut configs = TopicConfigs::new();
     for config in &asked.configs {
@@ -156,6 +163,13 @@ fn created(
     }
     if session.version < 5 {
         return result;
+    }
+    if !session.may(Operation::DescribeConfigs, ResourceType::Topic, &new.name) {
+        return result
+            .with_topic_config_error_code(ResponseError::TopicAuthorizationFailed.code())
+            .with_num_partitions(-1)
+            .with_replication_factor(-1)
+            .with_configs(None);
     }
     let described = |setting: &topic_config::Setting| {
         let (value, own) = topic_config::effective(setting, &new.configs, broker.config());

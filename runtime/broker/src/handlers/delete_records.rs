@@ -13,21 +13,23 @@ use kafka_protocol::messages::delete_records_response::{
 };
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::session::Session;
 use crate::topic::Topic;
 
 pub(super) async fn handle(
     broker: Arc<Broker>,
-    _: Session,
+    session: Session,
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
     let work = move || {
         let mut topics = Vec::with_capacity(request.topics.len());
         for asked in request.topics {
             let topic = broker.topic(&asked.name);
+            let allowed = session.authorize(Operation::Delete, ResourceType::Topic, &asked.name);
             let one = |partition: &DeleteRecordsPartition| {
-                let deleted = delete(topic.as_deref(), partition);
+                let deleted = allowed.and_then(|()| delete(topic.as_deref(), partition));
                 DeleteRecordsPartitionResult::default()
                     .with_partition_index(partition.partition_index)
                     .with_error_code(super::error_code(&deleted))

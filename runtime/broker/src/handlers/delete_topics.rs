@@ -11,6 +11,7 @@ use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::session::Session;
@@ -34,11 +35,12 @@ pub(super) async fn handle(
 
 fn delete(broker: &Broker, session: &Session, asked: DeleteTopicState) -> DeletableTopicResult {
     let mut result = DeletableTopicResult::default().with_name(asked.name.clone());
-    let outcome = find(broker, &asked).and_then(|(name, id)| {
+    let outcome = find(broker, session, &asked).and_then(|(name, id)| {
         result.name = Some(TopicName(StrBytes::from_string(name.clone())));
         if session.version >= 6 {
             result.topic_id = id;
         }
+        session.authorize(Operation::Delete, ResourceType::Topic, &name).map_err(denied)?;
         broker.delete_topic(&name)
     });
     match outcome {
@@ -53,17 +55,31 @@ fn delete(broker: &Broker, session: &Session, asked: DeleteTopicState) -> Deleta
     }
 }
 
-fn find(broker: &Broker, asked: &DeleteTopicState) -> Result<(String, uuid::Uuid), Refusal> {
+/// A topic that the client may know of.
+fn find(
+    broker: &Broker,
+    session: &Session,
+    asked: &DeleteTopicState,
+) -> Result<(String, uuid::Uuid), Refusal> {
+    let operation = Operation::Describe;
     let refuse = |error, message: &str| Refusal::new(error, message);
     let topic = match &asked.name {
         Some(_) if !asked.topic_id.is_nil() => {
             let message = "You may not specify both topic name and topic id.";
             return Err(refuse(ResponseError::InvalidRequest, message));
         }
-        Some(name) => broker.topic(name).ok_or_else(|| crate::topic::unknown(name))?,
+        Some(name) => {
+            session.authorize(operation, ResourceType::Topic, name).map_err(denied)?;
+            broker.topic(name).ok_or_else(|| crate::topic::unknown(name))?
+        }
         None => broker.topic_by_id(asked.topic_id).ok_or_else(|| {
             refuse(ResponseError::UnknownTopicId, "This server does not host this topic ID.")
         })?,
     };
+    session.authorize(operation, ResourceType::Topic, topic.name()).map_err(denied)?;
     Ok((topic.name().to_owned(), topic.id()))
+}
+
+fn denied(error: ResponseError) -> Refusal {
+    Refusal::new(error, "Authorization failed.")
 }

@@ -13,8 +13,6 @@ use crate::broker::{Broker, NODE_ID};
 use crate::session::Session;
 
 const ENDPOINT_BROKERS: i8 = 1;
-/// Everything a client may do with the cluster, as bits of `AclOperation`.
-const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 pub(super) fn handle(
     broker: &Broker,
@@ -27,13 +25,13 @@ pub(super) fn handle(
         let error = ResponseError::MismatchedEndpointType;
         return response.with_error_code(error.code());
     }
-    let (host, port) = broker.advertised(session.local);
+    let (host, port) = session.advertised();
     let us = DescribeClusterBroker::default()
         .with_broker_id(NODE_ID)
         .with_host(StrBytes::from_string(host))
         .with_port(port);
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+        response.cluster_authorized_operations = session.cluster_operations();
     }
     response.with_controller_id(NODE_ID).with_brokers(vec![us])
 }

@@ -12,6 +12,7 @@ use kafka_protocol::messages::describe_configs_response::{
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, NODE_ID};
 use crate::refusal::Refusal;
 use crate::session::Session;
@@ -47,7 +48,7 @@ pub(super) fn handle(
             .with_error_message(None)
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        let described = describe(broker, resource);
+        let described = describe(broker, session, resource);
         match described {
             Ok(settings) => {
                 let wanted = |it: &Described| is_wanted(resource, it.name);
@@ -64,9 +65,16 @@ pub(super) fn handle(
 
 fn describe(
     broker: &Broker,
+    session: &Session,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<Described>, Refusal> {
     let name = resource.resource_name.as_str();
+    let operation = Operation::DescribeConfigs;
+    let allowed = match resource.resource_type {
+        RESOURCE_TOPIC => session.authorize(operation, ResourceType::Topic, name),
+        _ => session.authorize_cluster(operation),
+    };
+    allowed.map_err(|error| Refusal::new(error, "Authorization failed."))?;
     match resource.resource_type {
         RESOURCE_TOPIC => describe_topic(broker, name),
         RESOURCE_BROKER if name.is_empty() || name == NODE_ID.0.to_string() => {

@@ -7,12 +7,10 @@ use kafka_protocol::messages::describe_groups_response::{DescribedGroup, Describ
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::group::{GroupDescription, MemberDescription};
 use crate::session::Session;
-
-/// Read, delete and describe, as bits of `AclOperation`: there is no authorization.
-const GROUP_OPERATIONS: i32 = 0b1_0100_1000;
 
 pub(super) fn handle(
     broker: &Broker,
@@ -21,12 +19,15 @@ pub(super) fn handle(
 ) -> DescribeGroupsResponse {
     let with_instances = session.version >= 4;
     let one = |id: GroupId| {
+        if let Err(error) = session.authorize(Operation::Describe, ResourceType::Group, &id) {
+            return DescribedGroup::default().with_group_id(id).with_error_code(error.code());
+        }
         let mut group = match broker.groups().describe(&id) {
             Some(description) => described(description, with_instances),
             None => DescribedGroup::default().with_group_state(StrBytes::from_static_str("Dead")),
         };
         if request.include_authorized_operations {
-            group.authorized_operations = GROUP_OPERATIONS;
+            group.authorized_operations = session.operations(ResourceType::Group, &id);
         }
         group.with_group_id(id)
     };

@@ -10,15 +10,21 @@ use kafka_protocol::messages::describe_log_dirs_response::{
 use kafka_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::Operation;
 use crate::broker::Broker;
 use crate::session::Session;
 use crate::topic::Topic;
 
 pub(super) fn handle(
     broker: &Broker,
-    _: &Session,
+    session: &Session,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
+    if let Err(error) = session.authorize_cluster(Operation::Describe) {
+        // Versions before 3 have no room for it: an empty answer.
+        let error_code = if session.version >= 3 { error.code() } else { 0 };
+        return DescribeLogDirsResponse::default().with_error_code(error_code);
+    }
     let topics = match request.topics {
         None => broker.topics().iter().map(|topic| described(topic, |_| true)).collect(),
         Some(asked) => {

@@ -8,19 +8,24 @@ use kafka_protocol::messages::describe_producers_response::{
 };
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::log::ProducerInfo;
 use crate::session::Session;
 
 pub(super) fn handle(
     broker: &Broker,
-    _: &Session,
+    session: &Session,
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let one_topic = |topic: TopicRequest| {
+        let allowed = session.authorize(Operation::Read, ResourceType::Topic, &topic.name);
         let one = |number: &i32| {
             let answer =
                 PartitionResponse::default().with_partition_index(*number).with_error_message(None);
+            if let Err(error) = allowed {
+                return answer.with_error_code(error.code());
+            }
             match broker.log(&topic.name, *number) {
                 Some(log) => answer
                     .with_active_producers(log.producers().into_iter().map(described).collect()),

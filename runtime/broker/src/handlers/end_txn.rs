@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use kafka_protocol::messages::{EndTxnRequest, EndTxnResponse};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::session::Session;
 use crate::transaction::Producer;
@@ -20,7 +21,10 @@ pub(super) async fn handle(
 ) -> EndTxnResponse {
     let producer = Producer { id: request.producer_id.0, epoch: request.producer_epoch };
     let id = &request.transactional_id;
-    let ended = broker.transactions().end(id, producer, request.committed).await;
+    let ended = match session.authorize(Operation::Write, ResourceType::TransactionalId, id) {
+        Ok(()) => broker.transactions().end(id, producer, request.committed).await,
+        Err(error) => Err(error),
+    };
     let ended = ended.map_err(|error| super::fencing_error(error, session.version >= 2));
     EndTxnResponse::default().with_error_code(super::error_code(&ended))
 }

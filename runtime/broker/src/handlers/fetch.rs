@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::WithRecords;
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, LEADER_EPOCH};
 use crate::fetch_session::Plan;
 use crate::log::{Isolation, Log};
@@ -202,9 +203,13 @@ fn find(
     session: &Session,
     asked: &FetchTopic,
 ) -> Result<Arc<Topic>, ResponseError> {
+    let (operation, kind) = (Operation::Read, ResourceType::Topic);
     if session.version >= 13 {
-        return broker.topic_by_id(asked.topic_id).ok_or(ResponseError::UnknownTopicId);
+        let topic = broker.topic_by_id(asked.topic_id).ok_or(ResponseError::UnknownTopicId)?;
+        session.authorize(operation, kind, topic.name())?;
+        return Ok(topic);
     }
+    session.authorize(operation, kind, &asked.topic)?;
     broker.topic(&asked.topic).ok_or(ResponseError::UnknownTopicOrPartition)
 }
 

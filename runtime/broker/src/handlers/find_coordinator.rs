@@ -11,6 +11,7 @@ use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, NODE_ID};
 use crate::session::Session;
 
@@ -27,31 +28,36 @@ pub(super) async fn handle(
         TRANSACTION => Ok(()),
         _ => Err(ResponseError::InvalidRequest),
     };
-    let (node_id, host, port) = match ready {
-        Ok(()) => {
-            let (host, port) = broker.advertised(session.local);
-            (NODE_ID, StrBytes::from_string(host), port)
-        }
-        Err(_) => (BrokerId(-1), StrBytes::new(), -1),
+    let kind = match request.key_type {
+        TRANSACTION => ResourceType::TransactionalId,
+        _ => ResourceType::Group,
     };
-    let error_code = super::error_code(&ready);
-    if session.version < 4 {
-        return FindCoordinatorResponse::default()
-            .with_error_code(error_code)
+    let one = |key: StrBytes| {
+        let found = ready.and_then(|()| session.authorize(Operation::Describe, kind, &key));
+        let (node_id, host, port) = match found {
+            Ok(()) => {
+                let (host, port) = session.advertised();
+                (NODE_ID, StrBytes::from_string(host), port)
+            }
+            Err(_) => (BrokerId(-1), StrBytes::new(), -1),
+        };
+        Coordinator::default()
+            .with_key(key)
+            .with_error_code(super::error_code(&found))
             .with_error_message(None)
             .with_node_id(node_id)
             .with_host(host)
-            .with_port(port);
-    }
-    let coordinator = |key| {
-        Coordinator::default()
-            .with_key(key)
-            .with_error_code(error_code)
-            .with_error_message(None)
-            .with_node_id(node_id)
-            .with_host(host.clone())
             .with_port(port)
     };
-    let coordinators = request.coordinator_keys.into_iter().map(coordinator).collect();
-    FindCoordinatorResponse::default().with_coordinators(coordinators)
+    if session.version >= 4 {
+        let coordinators = request.coordinator_keys.into_iter().map(one).collect();
+        return FindCoordinatorResponse::default().with_coordinators(coordinators);
+    }
+    let found = one(request.key);
+    FindCoordinatorResponse::default()
+        .with_error_code(found.error_code)
+        .with_error_message(None)
+        .with_node_id(found.node_id)
+        .with_host(found.host)
+        .with_port(found.port)
 }

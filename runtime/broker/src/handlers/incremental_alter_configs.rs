@@ -14,7 +14,7 @@ use kafka_protocol::messages::incremental_alter_configs_request::{
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::alter_configs::{check_resource_type, named_twice, null_value};
+use super::alter_configs::{check_resource, named_twice, null_value};
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::refusal::Refusal;
@@ -28,12 +28,12 @@ const SUBTRACT: i8 = 3;
 
 pub(super) async fn handle(
     broker: Arc<Broker>,
-    _: Session,
+    session: Session,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let work = move || {
         let one = |resource: &AlterConfigsResource| {
-            let altered = alter(&broker, resource, request.validate_only);
+            let altered = alter(&broker, &session, resource, request.validate_only);
             let answer = AlterConfigsResourceResponse::default()
                 .with_error_message(None)
                 .with_resource_type(resource.resource_type)
@@ -53,10 +53,11 @@ pub(super) async fn handle(
 
 fn alter(
     broker: &Broker,
+    session: &Session,
     resource: &AlterConfigsResource,
     validate_only: bool,
 ) -> Result<(), Refusal> {
-    check_resource_type(resource.resource_type)?;
+    check_resource(session, resource.resource_type, &resource.resource_name)?;
     let mut names = BTreeSet::new();
     if let Some(again) = resource.configs.iter().find(|config| !names.insert(&config.name)) {
         return Err(named_twice(&again.name));

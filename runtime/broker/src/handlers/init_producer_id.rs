@@ -13,6 +13,7 @@ use std::sync::Arc;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::session::Session;
 use crate::transaction::Producer;
@@ -23,8 +24,12 @@ pub(super) async fn handle(
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
     let initialized = match &request.transactional_id {
-        None => idempotent(&broker).await,
+        None => idempotent(&broker, &session).await,
         Some(id) => {
+            let kind = ResourceType::TransactionalId;
+            if let Err(error) = session.authorize(Operation::Write, kind, id) {
+                return failed(error);
+            }
             let transactions = broker.transactions();
             let claimed = (session.version >= 3 && request.producer_id.0 >= 0)
                 .then_some(Producer { id: request.producer_id.0, epoch: request.producer_epoch });
@@ -33,14 +38,26 @@ pub(super) async fn handle(
             initialized.map_err(|error| super::fencing_error(error, session.version >= 4))
         }
     };
-    let producer = initialized.as_ref().unwrap_or(&Producer { id: -1, epoch: -1 });
-    InitProducerIdResponse::default()
-        .with_error_code(super::error_code(&initialized))
-        .with_producer_id(ProducerId(producer.id))
-        .with_producer_epoch(producer.epoch)
+    match initialized {
+        Ok(producer) => InitProducerIdResponse::default()
+            .with_producer_id(ProducerId(producer.id))
+            .with_producer_epoch(producer.epoch),
+        Err(error) => failed(error),
+    }
 }
 
-async fn idempotent(broker: &Arc<Broker>) -> Result<Producer, ResponseError> {
+fn failed(error: ResponseError) -> InitProducerIdResponse {
+    InitProducerIdResponse::default()
+        .with_error_code(error.code())
+        .with_producer_id(ProducerId(-1))
+        .with_producer_epoch(-1)
+}
+
+/// Who may write some topic may do it idempotently (KIP-679).
+async fn idempotent(broker: &Arc<Broker>, session: &Session) -> Result<Producer, ResponseError> {
+    if !session.may_some(Operation::Write, ResourceType::Topic) {
+        session.authorize_cluster(Operation::IdempotentWrite)?;
+    }
     let broker = Arc::clone(broker);
     let next = tokio::task::spawn_blocking(move || broker.producer_ids().next()).await;
     let next = next.map_err(|_| ResponseError::UnknownServerError)?;

@@ -12,6 +12,7 @@ use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::group::{JoinAnswer, JoinRequest, JoinedMember};
 use crate::session::Session;
@@ -22,7 +23,12 @@ pub(super) async fn handle(
     request: JoinGroupRequest,
 ) -> JoinGroupResponse {
     let version = session.version;
-    let groups = match broker.ready_groups().await {
+    let allowed = session.authorize(Operation::Read, ResourceType::Group, &request.group_id);
+    let ready = match allowed {
+        Ok(()) => broker.ready_groups().await,
+        Err(error) => Err(error),
+    };
+    let groups = match ready {
         Ok(groups) => groups,
         Err(error) => {
             let refused = JoinAnswer { error: Some(error), generation: -1, ..Default::default() };

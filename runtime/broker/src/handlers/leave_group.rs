@@ -7,6 +7,7 @@ use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::session::Session;
 
@@ -16,6 +17,9 @@ pub(super) fn handle(
     request: LeaveGroupRequest,
 ) -> LeaveGroupResponse {
     let group = &request.group_id;
+    if let Err(error) = session.authorize(Operation::Read, ResourceType::Group, group) {
+        return LeaveGroupResponse::default().with_error_code(error.code());
+    }
     if session.version < 3 {
         let outcome = broker.groups().leave(group, &request.member_id, None);
         return LeaveGroupResponse::default().with_error_code(super::error_code(&outcome));

@@ -7,6 +7,7 @@ use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::{GroupId, ListGroupsRequest, ListGroupsResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::group::GroupListing;
 use crate::session::Session;
@@ -33,8 +34,11 @@ pub(super) fn handle(
                 .with_group_type(StrBytes::from_static_str(CLASSIC)),
         }
     };
+    let all = session.may_cluster(Operation::Describe);
+    let may = |id: &str| all || session.may(Operation::Describe, ResourceType::Group, id);
     let groups = broker.groups().list().into_iter();
     let groups = groups
+        .filter(|group| may(&group.id))
         .filter(|group| passes(&request.states_filter, group.state))
         .filter(|_| passes(&request.types_filter, CLASSIC));
     ListGroupsResponse::default().with_groups(groups.map(listed).collect())

@@ -13,6 +13,7 @@ use kafka_protocol::messages::list_offsets_response::{
 };
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, LEADER_EPOCH};
 use crate::log::Log;
 use crate::session::Session;
@@ -32,10 +33,11 @@ pub(super) fn handle(
 ) -> ListOffsetsResponse {
     let committed = request.isolation_level == READ_COMMITTED;
     let one_topic = |topic: kafka_protocol::messages::list_offsets_request::ListOffsetsTopic| {
+        let allowed = session.authorize(Operation::Describe, ResourceType::Topic, &topic.name);
         let partitions = topic.partitions.iter().map(|asked| {
             let log = broker.log(&topic.name, asked.partition_index);
-            let found = log
-                .ok_or(ResponseError::UnknownTopicOrPartition)
+            let found = allowed
+                .and_then(|()| log.ok_or(ResponseError::UnknownTopicOrPartition))
                 .and_then(|log| look_up(&log, asked, committed));
             answer(session, asked, found)
         });

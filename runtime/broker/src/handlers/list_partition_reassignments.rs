@@ -5,13 +5,17 @@ use kafka_protocol::messages::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 
+use crate::auth::acl::Operation;
 use crate::broker::Broker;
 use crate::session::Session;
 
 pub(super) fn handle(
     _: &Broker,
-    _: &Session,
+    session: &Session,
     _: ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
-    ListPartitionReassignmentsResponse::default().with_error_message(None)
+    let allowed = session.authorize_cluster(Operation::Describe);
+    ListPartitionReassignmentsResponse::default()
+        .with_error_code(super::error_code(&allowed))
+        .with_error_message(None)
 }

@@ -9,6 +9,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::session::Session;
 use crate::transaction::{Description, State};
@@ -31,7 +32,9 @@ pub(super) fn handle(
         let by_age = no_age || (open && now_ms - it.started_ms > request.duration_filter);
         by_state && by_producer && by_age
     };
-    let listed = broker.transactions().list().into_iter().filter(is_wanted).map(|it| {
+    let (operation, kind) = (Operation::Describe, ResourceType::TransactionalId);
+    let all = broker.transactions().list().into_iter().filter(is_wanted);
+    let listed = all.filter(|it| session.may(operation, kind, &it.id)).map(|it| {
         TransactionState::default()
             .with_transactional_id(TransactionalId(StrBytes::from_string(it.id)))
             .with_producer_id(ProducerId(it.producer.id))

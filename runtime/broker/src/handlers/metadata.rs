@@ -17,14 +17,12 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, LEADER_EPOCH, NODE_ID};
 use crate::session::Session;
 use crate::topic::{self, Topic};
 
-/// Everything a client may do with a topic, as bits of `AclOperation`: there is no authorization.
-const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
-/// Everything a client may do with the cluster.
-const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+const TOPIC: ResourceType = ResourceType::Topic;
 
 pub(super) async fn handle(
     broker: Arc<Broker>,
@@ -37,19 +35,26 @@ pub(super) async fn handle(
     let may_create = request.allow_auto_topic_creation && broker.config().auto_create_topics;
     let mut topics = Vec::new();
     match asked {
-        None => topics.extend(broker.topics().iter().map(|topic| described(topic))),
+        None => {
+            let all = broker.topics().into_iter();
+            let known = all.filter(|it| session.may(Operation::Describe, TOPIC, it.name()));
+            topics.extend(known.map(|topic| described(&topic)));
+        }
         Some(asked) => {
             for topic in asked {
-                topics.push(one_topic(&broker, topic, may_create, version).await);
+                topics.push(one_topic(&broker, &session, topic, may_create).await);
             }
         }
     }
     if request.include_topic_authorized_operations {
         for topic in &mut topics {
-            topic.topic_authorized_operations = TOPIC_OPERATIONS;
+            let name = topic.name.as_deref().filter(|_| topic.error_code == 0);
+            if let Some(name) = name {
+                topic.topic_authorized_operations = session.operations(TOPIC, name);
+            }
         }
     }
-    let (host, port) = broker.advertised(session.local);
+    let (host, port) = session.advertised();
     let us = MetadataResponseBroker::default()
         .with_node_id(NODE_ID)
         .with_host(StrBytes::from_string(host))
@@ -60,27 +65,32 @@ pub(super) async fn handle(
         .with_controller_id(NODE_ID)
         .with_topics(topics);
     if request.include_cluster_authorized_operations && (8..=10).contains(&version) {
-        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+        response.cluster_authorized_operations = session.cluster_operations();
     }
     response
 }
 
 async fn one_topic(
     broker: &Arc<Broker>,
+    session: &Session,
     asked: MetadataRequestTopic,
     may_create: bool,
-    version: i16,
 ) -> MetadataResponseTopic {
+    let version = session.version;
     let Some(name) = asked.name.filter(|_| asked.topic_id.is_nil() || version < 10) else {
-        return match broker.topic_by_id(asked.topic_id) {
-            Some(topic) => described(&topic),
-            None => MetadataResponseTopic::default()
-                .with_error_code(ResponseError::UnknownTopicId.code())
+        let found = broker.topic_by_id(asked.topic_id).ok_or(ResponseError::UnknownTopicId);
+        let found = found.and_then(|topic| {
+            session.authorize(Operation::Describe, TOPIC, topic.name()).map(|()| topic)
+        });
+        return match found {
+            Ok(topic) => described(&topic),
+            Err(error) => MetadataResponseTopic::default()
+                .with_error_code(error.code())
                 .with_name((version < 12).then(TopicName::default))
                 .with_topic_id(asked.topic_id),
         };
     };
-    match find_or_create(broker, &name, may_create).await {
+    match find_or_create(broker, session, &name, may_create).await {
         Ok(topic) => described(&topic),
         Err(error) => MetadataResponseTopic::default()
             .with_error_code(error.code())
@@ -89,17 +99,23 @@ async fn one_topic(
     }
 }
 
+/// A topic that the client may know of; whether others exist it doesn't learn.
 async fn find_or_create(
     broker: &Arc<Broker>,
+    session: &Session,
     name: &TopicName,
     may_create: bool,
 ) -> Result<Arc<Topic>, ResponseError> {
+    session.authorize(Operation::Describe, TOPIC, name)?;
     if let Some(topic) = broker.topic(name) {
         return Ok(topic);
     }
     topic::check_name(name).map_err(|refusal| refusal.error)?;
     if !may_create {
         return Err(ResponseError::UnknownTopicOrPartition);
+    }
+    if !session.may_cluster(Operation::Create) {
+        session.authorize(Operation::Create, TOPIC, name)?;
     }
     let creating = Arc::clone(broker);
     let name = name.to_string();

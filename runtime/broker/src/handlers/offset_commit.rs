@@ -15,15 +15,17 @@ use kafka_protocol::messages::offset_commit_response::{
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::group::{CommitRequest, CommittedOffset};
 use crate::session::Session;
 
 pub(super) async fn handle(
     broker: Arc<Broker>,
-    _: Session,
+    session: Session,
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
+    let allowed = session.authorize(Operation::Read, ResourceType::Group, &request.group_id);
     let mut commit = CommitRequest {
         member_id: request.member_id.to_string(),
         instance_id: request.group_instance_id.as_ref().map(|id| id.to_string()),
@@ -36,6 +38,7 @@ pub(super) async fn handle(
         for asked in &topic.partitions {
             let checked = offset_at(
                 &broker,
+                &session,
                 &topic.name,
                 asked.partition_index,
                 asked.committed_offset,
@@ -53,7 +56,11 @@ pub(super) async fn handle(
         topics
             .push(OffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions));
     }
-    let outcome = match broker.ready_groups().await {
+    let ready = match allowed {
+        Ok(()) => broker.ready_groups().await,
+        Err(error) => Err(error),
+    };
+    let outcome = match ready {
         Ok(groups) => groups.commit(&request.group_id, commit).await,
         Err(error) => Err(error),
     };
@@ -70,12 +77,14 @@ pub(super) async fn handle(
 /// it, which fails no other partition.
 pub(super) fn offset_at(
     broker: &Broker,
+    session: &Session,
     topic: &TopicName,
     partition: i32,
     offset: i64,
     leader_epoch: i32,
     metadata: Option<&StrBytes>,
 ) -> Result<((String, i32), CommittedOffset), ResponseError> {
+    session.authorize(Operation::Read, ResourceType::Topic, topic)?;
     let metadata = metadata.map_or("", |text| text.as_str());
     if metadata.len() > broker.config().offset_metadata_bytes_max {
         return Err(ResponseError::OffsetMetadataTooLarge);

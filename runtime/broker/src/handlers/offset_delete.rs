@@ -9,25 +9,29 @@ use kafka_protocol::messages::offset_delete_response::{
 };
 use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::session::Session;
 
 pub(super) fn handle(
     broker: &Broker,
-    _: &Session,
+    session: &Session,
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {
     let group = request.group_id.as_str();
-    let subscribed = match broker.groups().subscribed_topics(group) {
+    let allowed = session.authorize(Operation::Delete, ResourceType::Group, group);
+    let subscribed = match allowed.and_then(|()| broker.groups().subscribed_topics(group)) {
         Ok(subscribed) => subscribed,
         Err(error) => return OffsetDeleteResponse::default().with_error_code(error.code()),
     };
     let mut places = Vec::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
+        let allowed = session.authorize(Operation::Read, ResourceType::Topic, &topic.name);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let checked = match () {
+                () if allowed.is_err() => allowed,
                 () if subscribed.contains(topic.name.as_str()) => {
                     Err(ResponseError::GroupSubscribedToTopic)
                 }

@@ -20,6 +20,7 @@ use kafka_protocol::messages::offset_fetch_response::{
 use kafka_protocol::messages::{GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::group::CommittedOffset;
 use crate::session::Session;
@@ -30,37 +31,51 @@ pub(super) fn handle(
     request: OffsetFetchRequest,
 ) -> OffsetFetchResponse {
     if session.version >= 8 {
-        let one = |group| one_group(broker, group, request.require_stable);
+        let one = |group| one_group(broker, session, group, request.require_stable);
         let groups = request.groups.into_iter().map(one).collect();
         return OffsetFetchResponse::default().with_groups(groups);
     }
     let group = OffsetFetchRequestGroup::default()
         .with_group_id(request.group_id)
         .with_topics(request.topics.map(|topics| topics.into_iter().map(newer).collect()));
-    let answer = one_group(broker, group, request.require_stable);
+    let answer = one_group(broker, session, group, request.require_stable);
     let topics = answer.topics.into_iter().map(older).collect();
-    OffsetFetchResponse::default().with_topics(topics)
+    // Version 1 has no room for an error of the whole group: its answer is then empty.
+    let error_code = if session.version >= 2 { answer.error_code } else { 0 };
+    OffsetFetchResponse::default().with_topics(topics).with_error_code(error_code)
 }
 
 fn one_group(
     broker: &Broker,
+    session: &Session,
     asked: OffsetFetchRequestGroup,
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
+    let (operation, id) = (Operation::Describe, &asked.group_id);
+    if let Err(error) = session.authorize(operation, ResourceType::Group, id) {
+        let answer = OffsetFetchResponseGroup::default().with_error_code(error.code());
+        return answer.with_group_id(asked.group_id);
+    }
     // Looked up before the offsets: what commits in between is asked for once more at worst.
     let pending = match require_stable {
         true => broker.groups().pending_places(&asked.group_id),
         false => BTreeSet::new(),
     };
     let mut topics: Vec<_> = match asked.topics {
-        None => all_topics(broker, &asked.group_id),
+        None => {
+            let may = |name: &str| session.may(operation, ResourceType::Topic, name);
+            let all = all_topics(broker, id).into_iter();
+            all.filter(|topic| may(&topic.name)).collect()
+        }
         Some(topics) => {
-            topics.into_iter().map(|topic| one_topic(broker, &asked.group_id, topic)).collect()
+            let one = |topic| one_topic(broker, session, id, topic);
+            topics.into_iter().map(one).collect()
         }
     };
     for topic in topics.iter_mut().filter(|_| !pending.is_empty()) {
         for answer in &mut topic.partitions {
-            if pending.contains(&(topic.name.to_string(), answer.partition_index)) {
+            let denied = answer.error_code != 0;
+            if !denied && pending.contains(&(topic.name.to_string(), answer.partition_index)) {
                 *answer = partition(answer.partition_index, None)
                     .with_error_code(ResponseError::UnstableOffsetCommit.code());
             }
@@ -71,11 +86,18 @@ fn one_group(
 
 fn one_topic(
     broker: &Broker,
+    session: &Session,
     group: &GroupId,
     asked: OffsetFetchRequestTopics,
 ) -> OffsetFetchResponseTopics {
     let name = asked.name.to_string();
     let indexes = asked.partition_indexes;
+    if let Err(error) = session.authorize(Operation::Describe, ResourceType::Topic, &name) {
+        let denied = |index| partition(index, None).with_error_code(error.code());
+        return OffsetFetchResponseTopics::default()
+            .with_name(asked.name)
+            .with_partitions(indexes.into_iter().map(denied).collect());
+    }
     let places: Vec<_> = indexes.iter().map(|index| (name.clone(), *index)).collect();
     let committed = broker.groups().committed(group, &places);
     let partitions = indexes.iter().zip(committed);

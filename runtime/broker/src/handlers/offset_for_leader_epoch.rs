@@ -13,16 +13,21 @@ use kafka_protocol::messages::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, TopicName,
 };
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, LEADER_EPOCH};
 use crate::session::Session;
 
 pub(super) fn handle(
     broker: &Broker,
-    _: &Session,
+    session: &Session,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let one_topic = |topic: OffsetForLeaderTopic| {
-        let partitions = topic.partitions.iter().map(|asked| end_of(broker, &topic.topic, asked));
+        let allowed = session.authorize(Operation::Describe, ResourceType::Topic, &topic.topic);
+        let partitions = topic.partitions.iter().map(|asked| match allowed {
+            Ok(()) => end_of(broker, &topic.topic, asked),
+            Err(error) => unknown(asked).with_error_code(error.code()),
+        });
         let partitions = partitions.collect();
         OffsetForLeaderTopicResult::default().with_topic(topic.topic).with_partitions(partitions)
     };
@@ -30,11 +35,15 @@ pub(super) fn handle(
     OffsetForLeaderEpochResponse::default().with_topics(topics)
 }
 
-fn end_of(broker: &Broker, topic: &TopicName, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
-    let answer = EpochEndOffset::default()
+fn unknown(asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+    EpochEndOffset::default()
         .with_partition(asked.partition)
         .with_leader_epoch(-1)
-        .with_end_offset(-1);
+        .with_end_offset(-1)
+}
+
+fn end_of(broker: &Broker, topic: &TopicName, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+    let answer = unknown(asked);
     let Some(log) = broker.log(topic, asked.partition) else {
         return answer.with_error_code(ResponseError::UnknownTopicOrPartition.code());
     };

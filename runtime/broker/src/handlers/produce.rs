@@ -23,6 +23,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::Acknowledged;
 use super::produce_versions::{AnyRequest, AnyResponse};
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::log::record_batch::Header;
 use crate::log::{AppendError, Appended, Log, message_set};
@@ -42,7 +43,7 @@ struct Waiting {
 /// What the request says to all of its partitions.
 struct Call<'a> {
     broker: &'a Broker,
-    version: i16,
+    session: &'a Session,
     request: &'a ProduceRequest,
 }
 
@@ -81,7 +82,7 @@ pub(super) fn handle(
     let mut waiting = Vec::new();
     let mut answers = Vec::with_capacity(request.topic_data.len());
     for topic in &request.topic_data {
-        let call = Call { broker: &broker, version: session.version, request: &request };
+        let call = Call { broker: &broker, session: &session, request: &request };
         answers.push(append_topic(&call, topic, answers.len(), &mut waiting));
     }
     async move {
@@ -104,9 +105,13 @@ fn append_topic(
     waiting: &mut Vec<Waiting>,
 ) -> TopicProduceResponse {
     let topic = call.broker.topic(&data.name);
+    let allowed = authorize(call.session, call.request, &data.name);
     let mut answers = Vec::with_capacity(data.partition_data.len());
     for asked in &data.partition_data {
-        let appended = append_partition(call, topic.as_deref(), asked);
+        let appended = match allowed {
+            Ok(()) => append_partition(call, topic.as_deref(), asked),
+            Err(error) => Err(Refusal::new(error, "not allowed").into()),
+        };
         let answer = PartitionProduceResponse::default().with_index(asked.index);
         answers.push(match appended {
             Ok((answer, waits)) => {
@@ -121,6 +126,17 @@ fn append_topic(
         });
     }
     TopicProduceResponse::default().with_name(data.name.clone()).with_partition_responses(answers)
+}
+
+fn authorize(
+    session: &Session,
+    request: &ProduceRequest,
+    topic: &str,
+) -> Result<(), ResponseError> {
+    if let Some(id) = &request.transactional_id {
+        session.authorize(Operation::Write, ResourceType::TransactionalId, id)?;
+    }
+    session.authorize(Operation::Write, ResourceType::Topic, topic)
 }
 
 fn append_partition(
@@ -146,7 +162,7 @@ fn append_partition(
         return refuse(ResponseError::InvalidRecord, "a produce request without records");
     }
     let bytes = records.len() as u64;
-    let records = match call.version {
+    let records = match call.session.version {
         0..=2 => message_set::to_record_batch(&records)?,
         _ => records,
     };

@@ -4,12 +4,17 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
+use kafka_protocol::messages::alter_user_scram_credentials_request::{
+    ScramCredentialDeletion, ScramCredentialUpsertion,
+};
+use kafka_protocol::messages::create_acls_request::AclCreation;
 use kafka_protocol::messages::create_partitions_request::{
     CreatePartitionsAssignment, CreatePartitionsTopic,
 };
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
+use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
 };
@@ -17,6 +22,7 @@ use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
+use kafka_protocol::messages::describe_user_scram_credentials_request::UserName;
 use kafka_protocol::messages::fetch_request::{
     FetchPartition, FetchTopic, ForgottenTopic, ReplicaState,
 };
@@ -116,6 +122,22 @@ pub(crate) fn body(api: ApiKey, version: i16) -> Bytes {
             let request = ApiVersionsRequest::default().with_client_software_name(name.clone());
             encoded(request.with_client_software_version(name), v)
         }
+        ApiKey::SaslHandshake => {
+            encoded(SaslHandshakeRequest::default().with_mechanism(text("PLAIN")), v)
+        }
+        ApiKey::SaslAuthenticate => {
+            let token = Bytes::from_static(b"\0user\0secret");
+            encoded(SaslAuthenticateRequest::default().with_auth_bytes(token), v)
+        }
+        ApiKey::DescribeAcls => encoded(describe_acls(), v),
+        ApiKey::CreateAcls => encoded(create_acls(), v),
+        ApiKey::DeleteAcls => encoded(delete_acls(), v),
+        ApiKey::DescribeUserScramCredentials => {
+            let user = UserName::default().with_name(text("app"));
+            let request = DescribeUserScramCredentialsRequest::default();
+            encoded(request.with_users(Some(vec![user])), v)
+        }
+        ApiKey::AlterUserScramCredentials => encoded(alter_user_scram_credentials(), v),
         ApiKey::CreateTopics => encoded(create_topics(), v),
         ApiKey::DeleteTopics => encoded(delete_topics(v), v),
         ApiKey::CreatePartitions => encoded(create_partitions(), v),
@@ -299,6 +321,54 @@ fn incremental_alter_configs() -> IncrementalAlterConfigsRequest {
         .with_resource_name(text("orders"))
         .with_configs(vec![config]);
     IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
+}
+
+fn describe_acls() -> DescribeAclsRequest {
+    DescribeAclsRequest::default()
+        .with_resource_type_filter(2)
+        .with_resource_name_filter(Some(text("orders")))
+        .with_pattern_type_filter(3)
+        .with_principal_filter(Some(text("User:app")))
+        .with_host_filter(Some(text("*")))
+        .with_operation(3)
+        .with_permission_type(3)
+}
+
+fn create_acls() -> CreateAclsRequest {
+    let acl = AclCreation::default()
+        .with_resource_type(2)
+        .with_resource_name(text("orders"))
+        .with_resource_pattern_type(3)
+        .with_principal(text("User:app"))
+        .with_host(text("*"))
+        .with_operation(3)
+        .with_permission_type(3);
+    CreateAclsRequest::default().with_creations(vec![acl.clone(), acl])
+}
+
+fn delete_acls() -> DeleteAclsRequest {
+    let filter = DeleteAclsFilter::default()
+        .with_resource_type_filter(2)
+        .with_resource_name_filter(Some(text("orders")))
+        .with_pattern_type_filter(3)
+        .with_principal_filter(Some(text("User:app")))
+        .with_host_filter(Some(text("*")))
+        .with_operation(3)
+        .with_permission_type(3);
+    DeleteAclsRequest::default().with_filters(vec![filter])
+}
+
+fn alter_user_scram_credentials() -> AlterUserScramCredentialsRequest {
+    let deletion = ScramCredentialDeletion::default().with_name(text("old")).with_mechanism(1);
+    let upsertion = ScramCredentialUpsertion::default()
+        .with_name(text("app"))
+        .with_mechanism(1)
+        .with_iterations(4096)
+        .with_salt(Bytes::from_static(b"salt"))
+        .with_salted_password(Bytes::from_static(&[7; 32]));
+    AlterUserScramCredentialsRequest::default()
+        .with_deletions(vec![deletion])
+        .with_upsertions(vec![upsertion])
 }
 
 fn find_coordinator(v: i16) -> FindCoordinatorRequest {

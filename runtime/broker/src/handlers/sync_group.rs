@@ -9,6 +9,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::group::SyncRequest;
 use crate::session::Session;
@@ -18,6 +19,10 @@ pub(super) async fn handle(
     session: Session,
     request: SyncGroupRequest,
 ) -> SyncGroupResponse {
+    let group = &request.group_id;
+    if let Err(error) = session.authorize(Operation::Read, ResourceType::Group, group) {
+        return SyncGroupResponse::default().with_error_code(error.code());
+    }
     let assignments = request.assignments.into_iter();
     let sync = SyncRequest {
         generation: request.generation_id,

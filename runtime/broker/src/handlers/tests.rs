@@ -84,16 +84,17 @@ fn fixture() -> Fixture {
     Fixture { broker, runtime, _folder: folder }
 }
 
-fn session() -> Session {
+fn session(broker: &Broker) -> Session {
     let address = ([127, 0, 0, 1], 1).into();
-    Session { peer: address, local: address, client_id: String::new(), version: 0 }
+    let listener = Arc::new(broker.config().listeners[0].clone());
+    Session::new(address, address, listener, Arc::clone(broker.authorizer()))
 }
 
 impl Fixture {
     /// Err: the connection would close. None: no answer within that time.
     fn feed(&self, frame: Bytes, limit: Duration) -> Result<Option<Reply>> {
         let _inside = self.runtime.enter();
-        match dispatch(&self.broker, &mut session(), frame)? {
+        match dispatch(&self.broker, &mut session(&self.broker), frame)? {
             Answer::Now(reply) => Ok(Some(reply)),
             Answer::Later(answer) => {
                 let limited = async { tokio::time::timeout(limit, answer).await };

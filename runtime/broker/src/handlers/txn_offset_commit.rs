@@ -14,6 +14,7 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use super::offset_commit::offset_at;
+use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::group::CommitRequest;
 use crate::session::Session;
@@ -21,9 +22,13 @@ use crate::transaction::Producer;
 
 pub(super) async fn handle(
     broker: Arc<Broker>,
-    _: Session,
+    session: Session,
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
+    let (id, group) = (&request.transactional_id, &request.group_id);
+    let allowed = session
+        .authorize(Operation::Write, ResourceType::TransactionalId, id)
+        .and_then(|()| session.authorize(Operation::Read, ResourceType::Group, group));
     let mut commit = CommitRequest {
         member_id: request.member_id.to_string(),
         instance_id: request.group_instance_id.as_ref().map(|id| id.to_string()),
@@ -36,6 +41,7 @@ pub(super) async fn handle(
         for asked in &topic.partitions {
             let checked = offset_at(
                 &broker,
+                &session,
                 &topic.name,
                 asked.partition_index,
                 asked.committed_offset,
@@ -56,9 +62,11 @@ pub(super) async fn handle(
         );
     }
     let producer = Producer { id: request.producer_id.0, epoch: request.producer_epoch };
-    let id = &request.transactional_id;
     let transactions = broker.transactions();
-    let written = transactions.commit_offsets(id, producer, &request.group_id, commit).await;
+    let written = match allowed {
+        Ok(()) => transactions.commit_offsets(id, producer, group, commit).await,
+        Err(error) => Err(error),
+    };
     let written = written.map_err(|error| super::fencing_error(error, false));
     if written.is_err() {
         let code = super::error_code(&written);

@@ -500,9 +500,14 @@ impl Transactions {
             let _nobody_waits = tell.send(());
         }
         markers_durable(id, &markers).await?;
-        let mut tracked = lock(entry);
-        let complete = tracked.transaction.complete(self.clock.now_ms());
-        self.store(id, &mut tracked, complete).map(|_| ())
+        let completed_offset = {
+            let mut tracked = lock(entry);
+            let complete = tracked.transaction.complete(self.clock.now_ms());
+            self.store(id, &mut tracked, complete)?
+        };
+        // Before the next transaction may write: after a power cut that took this word back, the
+        // markers would be written again, and end what the next one had begun.
+        self.durable(completed_offset).await
     }
 
     /// Appends every marker; returns where, for waiting until all are durable.

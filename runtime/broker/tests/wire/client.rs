@@ -5,23 +5,29 @@ use std::path::Path;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use gristmill_broker::log::batch_builder::{BatchBuilder, BatchProducer};
-use gristmill_broker::{BrokerConfig, Durability, Server};
+use gristmill_broker::{BrokerConfig, Durability, Listener, SecurityProtocol, Server};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{ApiKey, ProduceRequest, RequestHeader, ResponseHeader, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Settings for tests: a free port, and no waiting for the disk.
 pub(crate) fn config(folder: &Path) -> BrokerConfig {
     BrokerConfig {
         data_dir: folder.to_owned(),
-        listen: ([127, 0, 0, 1], 0).into(),
+        listeners: vec![Listener::plaintext(([127, 0, 0, 1], 0).into())],
         durability: Durability::PageCache,
         ..BrokerConfig::default()
     }
+}
+
+/// Adds listeners of these protocols, each on a free port of loopback.
+pub(crate) fn listen_for(config: &mut BrokerConfig, protocols: &[SecurityProtocol]) {
+    let address = ([127, 0, 0, 1], 0).into();
+    config.listeners.extend(protocols.iter().map(|it| Listener::new(*it, address)));
 }
 
 pub(crate) struct Running {
@@ -45,20 +51,39 @@ impl Running {
         Client::to(self.server.address()).await
     }
 
+    /// A connection to the listener of that protocol.
+    pub(crate) async fn connect_to(&self, protocol: SecurityProtocol) -> Client {
+        Client::to(self.address(protocol)).await
+    }
+
+    pub(crate) fn address(&self, protocol: SecurityProtocol) -> SocketAddr {
+        let mut addresses = self.server.addresses().iter();
+        addresses.find(|(its, _)| *its == protocol).unwrap().1
+    }
+
     pub(crate) fn topic(&self, name: &str, partitions: i32) {
         let created = self.server.broker().create_topic(name, Some(partitions), Default::default());
         created.unwrap();
     }
 }
 
+/// A socket, plain or through TLS.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Box<dyn Stream>,
     correlation_id: i32,
 }
 
 impl Client {
     pub(crate) async fn to(address: SocketAddr) -> Client {
-        Client { stream: TcpStream::connect(address).await.unwrap(), correlation_id: 0 }
+        Client::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub(crate) fn over(stream: impl Stream + 'static) -> Client {
+        Client { stream: Box::new(stream), correlation_id: 0 }
     }
 
     /// Sends a request and waits for its answer.
@@ -68,6 +93,15 @@ impl Client {
     }
 
     pub(crate) async fn send<R: Request>(&mut self, request: R, version: i16) {
+        self.try_send(request, version).await.unwrap();
+    }
+
+    /// Err: the connection is closed.
+    pub(crate) async fn try_send<R: Request>(
+        &mut self,
+        request: R,
+        version: i16,
+    ) -> std::io::Result<()> {
         self.correlation_id += 1;
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
@@ -81,7 +115,8 @@ impl Client {
         request.encode(&mut frame, version).unwrap();
         let size = frame.len() as i32 - 4;
         frame[..4].copy_from_slice(&size.to_be_bytes());
-        self.stream.write_all(&frame).await.unwrap();
+        self.stream.write_all(&frame).await?;
+        self.stream.flush().await
     }
 
     /// Sends a request that the codec does not know: a header without a client's name, and the body.
@@ -117,6 +152,19 @@ impl Client {
     /// True once the broker has closed the connection without a further byte.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.stream.read_u8().await.is_err()
+    }
+
+    /// Returns once the broker has closed the connection, whatever it says before.
+    pub(crate) async fn wait_until_closed(&mut self) {
+        let mut said = Vec::new();
+        let _closed_or_reset = self.stream.read_to_end(&mut said).await;
+    }
+
+    /// True if the connection closes, false if an answer comes first.
+    pub(crate) async fn is_closed_before_a_frame(&mut self) -> bool {
+        let Ok(size) = self.stream.read_i32().await else { return true };
+        let mut frame = vec![0; size as usize];
+        self.stream.read_exact(&mut frame).await.is_err()
     }
 
     /// Produces one batch; returns the partition's answer.

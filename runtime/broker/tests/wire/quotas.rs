@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gristmill_broker::log::batch_builder::BatchBuilder;
 use kafka_protocol::messages::MetadataRequest;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::client::{Client, Running, start_with};
@@ -27,9 +27,8 @@ async fn is_served(client: &mut Client) {
 }
 
 /// True while not a byte of an answer has come.
-fn waits(client: &Client) -> bool {
-    let read = client.stream.try_read(&mut [0; 1]);
-    read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+async fn waits(client: &mut Client) -> bool {
+    timeout(Duration::ZERO, client.stream.read_u8()).await.is_err()
 }
 
 #[tokio::test]
@@ -65,7 +64,7 @@ async fn beyond_all_connections_the_next_waits_until_one_goes() {
     let mut second = running.connect().await; // by the kernel; nobody reads it yet
     second.send(MetadataRequest::default().with_topics(Some(Vec::new())), 12).await;
     is_served(&mut first).await;
-    assert!(waits(&second));
+    assert!(waits(&mut second).await);
     drop(first);
     timeout(DEADLINE, second.receive::<MetadataRequest>(12)).await.unwrap();
 }

@@ -34,7 +34,7 @@ pub(crate) fn only_partition(mut response: FetchResponse) -> PartitionData {
     response.responses.remove(0).partitions.remove(0)
 }
 
-async fn fetched(client: &mut Client, topic: &str, offset: i64) -> Vec<(i64, String)> {
+pub(crate) async fn fetched(client: &mut Client, topic: &str, offset: i64) -> Vec<(i64, String)> {
     let response = client.ask(fetch_request(topic, offset), 12).await;
     values(only_partition(response).records.unwrap())
 }

@@ -1,6 +1,6 @@
 //! What a start finds, and what it says when it can't.
 
-use gristmill_broker::{BrokerConfig, Durability, Server};
+use gristmill_broker::{BrokerConfig, Durability, Listener, Server};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::FindCoordinatorRequest;
 
@@ -86,7 +86,8 @@ async fn an_address_in_use_is_named_with_the_mend() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(config(folder.path())).await.unwrap();
     let other = tempfile::tempdir().unwrap();
-    let taken = BrokerConfig { listen: server.address(), ..config(other.path()) };
+    let listeners = vec![Listener::plaintext(server.address())];
+    let taken = BrokerConfig { listeners, ..config(other.path()) };
     let error = Server::start(taken).await.unwrap_err().to_string();
     assert!(error.contains(&format!("cannot listen on {}", server.address())), "{error}");
     assert!(error.contains("--listen"), "{error}");

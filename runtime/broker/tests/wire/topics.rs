@@ -68,7 +68,7 @@ async fn no_topic_is_created_unasked_when_the_broker_is_set_so() {
 #[tokio::test]
 async fn an_advertised_address_is_told_to_clients() {
     let running = start_with(|config| {
-        config.advertised = Some(("kafka.example".to_owned(), 9999));
+        config.listeners[0].advertised = Some(("kafka.example".to_owned(), 9999));
     })
     .await;
     let mut client = running.connect().await;

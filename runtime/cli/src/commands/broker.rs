@@ -1,6 +1,9 @@
 //! `gristmill broker`: the built-in broker alone, until Ctrl-C.
 
+use std::net::SocketAddr;
+
 use anyhow::Result;
+use gristmill_broker::SecurityProtocol;
 use serde_json::json;
 
 use crate::local::{LocalBroker, LocalFlags, stop_signal};
@@ -16,15 +19,34 @@ pub struct BrokerFlags {
     pub default_partitions: i32,
 }
 
-/// Prints the address once clients may come; returns when the data is safe after Ctrl-C.
+/// Prints the addresses once clients may come; returns when the data is safe after Ctrl-C.
 pub async fn run(flags: &BrokerFlags, output: Output) -> Result<()> {
     let broker = LocalBroker::start_with(&flags.local, flags.default_partitions).await?;
-    let (address, data_dir) = (broker.bootstrap(), flags.local.data_dir()?);
+    let data_dir = flags.local.data_dir()?;
+    let listeners: Vec<_> = broker.addresses().iter().map(listener).collect();
+    let ca_file = broker.development_ca();
+    let mut text = format!("listening on {}, data in {}", listeners.join(", "), data_dir.display());
+    if let Some(ca_file) = ca_file {
+        text += &format!("\nclients that use TLS must trust {}", ca_file.display());
+    }
     output.answer(
-        format!("listening on {address}, data in {}", data_dir.display()),
-        &json!({ "listening": address, "data_dir": data_dir }),
+        text,
+        &json!({
+            "listening": listeners[0],
+            "listeners": listeners,
+            "data_dir": data_dir,
+            "ssl_ca_location": ca_file,
+        }),
     )?;
     stop_signal().await;
     tracing::info!("stopping: finishing what was begun");
     broker.shutdown().await
+}
+
+/// `127.0.0.1:9092`, or with the protocol if clients must be set to it.
+fn listener((protocol, address): &(SecurityProtocol, SocketAddr)) -> String {
+    match protocol {
+        SecurityProtocol::Plaintext => address.to_string(),
+        protocol => format!("{protocol}://{address}"),
+    }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use gristmill_broker::Listener;
 use gristmill_connectors::delta_table;
 use gristmill_host::{Host, HostConfig};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use crate::commands::{produce, run};
 use crate::instance::Instance;
 use crate::local::{DurabilityFlag, LocalBroker, LocalFlags};
 use crate::pipelines;
+use crate::security::SecurityFlags;
 use crate::table;
 use crate::user_error::UserError;
 
@@ -53,7 +55,8 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let plans = pipelines::plan(&host, &files)?;
     let local = LocalFlags {
         data_dir: Some(data_dir.clone()),
-        listen: flags.listen,
+        listen: vec![Listener::plaintext(flags.listen)],
+        security: SecurityFlags::default(),
         durability: DurabilityFlag::Fsync,
     };
     let broker = LocalBroker::start(&local).await?;

@@ -1,5 +1,6 @@
 //! One file per command: its flags, then what it does.
 
+pub mod api_key;
 pub mod broker;
 pub mod capture;
 pub mod dead_letters_list;

@@ -107,7 +107,7 @@ pub async fn run(flags: &ProduceFlags, output: Output) -> Result<()> {
             Records::stdin(key_rule(flags))
         }
     };
-    let sent = send(&flags.broker.bootstrap, topic, records, flags.rate, &bar).await?;
+    let sent = send(&flags.broker.cluster(), topic, records, flags.rate, &bar).await?;
     let (count, seconds) = (sent.records, sent.time.as_secs_f64());
     output.answer(
         format!("{count} records into topic `{topic}` in {seconds:.1} s, {:.0}/s", sent.rate()),
@@ -161,7 +161,7 @@ pub async fn orders(bootstrap: &str, topic: &str, orders: Orders) -> Result<u64>
             (Records::file(&file, key, &bar)?, bar)
         }
     };
-    Ok(send(bootstrap, topic, records, None, &bar).await?.records)
+    Ok(send(&Cluster::new(bootstrap), topic, records, None, &bar).await?.records)
 }
 
 struct Sent {
@@ -177,13 +177,13 @@ impl Sent {
 
 /// Sends everything, or what came before Ctrl-C; returns when the cluster has acknowledged it.
 async fn send(
-    bootstrap: &str,
+    cluster: &Cluster,
     topic: &str,
     records: Records,
     rate: Option<u64>,
     bar: &ProgressBar,
 ) -> Result<Sent> {
-    let producer = RecordProducer::open(&Cluster::new(bootstrap), topic).await;
+    let producer = RecordProducer::open(cluster, topic).await;
     let producer = Arc::new(producer.map_err(UserError::from_error)?);
     let began = Instant::now();
     let (sent, stop) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());

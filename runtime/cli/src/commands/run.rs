@@ -39,7 +39,7 @@ pub async fn run(flags: &RunFlags) -> Result<()> {
         .map_err(|error| UserError::new(error.to_string()))?;
     let plans = pipelines::plan(&host, &pipelines::files(&flags.pipelines)?)?;
     let broker = match plans.iter().any(|plan| pipelines::needs_broker(&plan.pipeline)) {
-        true => Some(LocalBroker::start(&flags.local).await?),
+        true => Some(LocalBroker::start_for_pipelines(&flags.local).await?),
         false => None,
     };
     let instance = Instance::claim(&flags.local.data_dir()?).map_err(UserError::from_error)?;

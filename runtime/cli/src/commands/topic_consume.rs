@@ -97,16 +97,21 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 fn assigned(flags: &TopicConsumeFlags, partitions: &BTreeSet<i32>) -> Result<BaseConsumer<Quiet>> {
-    let consumer: BaseConsumer<Quiet> = ClientConfig::new()
-        .set("bootstrap.servers", &flags.broker.bootstrap)
+    let cluster = flags.broker.cluster();
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &cluster.bootstrap)
         .set("client.id", "gristmill")
         // librdkafka asks for a group even where none is used.
         .set("group.id", "gristmill-consume")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
-        .set("isolation.level", "read_committed")
-        .create_with_context(Quiet)
-        .context("cannot make a consumer")?;
+        .set("isolation.level", "read_committed");
+    for (key, value) in &cluster.properties {
+        config.set(key, value);
+    }
+    let consumer: BaseConsumer<Quiet> =
+        config.create_with_context(Quiet).context("cannot make a consumer")?;
     let start = if flags.from_beginning { Offset::Beginning } else { Offset::End };
     let mut assignment = TopicPartitionList::new();
     for partition in partitions {
