@@ -2,7 +2,7 @@
 //! for the impossible: Kafka's error, and a line in the log that says who asked for what.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -80,19 +80,25 @@ async fn a_client_that_goes_in_the_middle_of_a_request_is_forgotten() {
     still_serves(&running).await;
 }
 
-/// What the broker logs on this thread while the guard lives.
+/// What all brokers of this process log. One for all tests: `tracing` keeps for the whole process who
+/// listens to a line, so that a listener of one thread missed lines while other tests ran.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
 
 impl Logged {
-    fn begin(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_max_level(tracing::Level::INFO)
-            .with_writer(move || log.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
+    fn begin() -> Logged {
+        static LOGGED: LazyLock<Logged> = LazyLock::new(|| {
+            let logged = Logged::default();
+            let log = logged.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_max_level(tracing::Level::INFO)
+                .with_writer(move || log.clone())
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+            logged
+        });
+        LOGGED.clone()
     }
 
     /// The line that holds all of these.
@@ -116,22 +122,20 @@ impl Write for Logged {
 
 #[tokio::test]
 async fn records_that_are_refused_are_logged_with_client_and_topic() {
-    let logged = Logged::default();
-    let _guard = logged.begin();
+    let logged = Logged::begin();
     let running = start().await;
-    running.topic("orders", 1);
+    running.topic("logged-orders", 1);
     let mut client = running.connect().await;
     let mut damaged = batch(&["a"]).to_vec();
     *damaged.last_mut().unwrap() ^= 1;
-    let answer = client.produce("orders", 0, damaged.into(), -1).await;
+    let answer = client.produce("logged-orders", 0, damaged.into(), -1).await;
     assert_eq!(answer.error_code, ResponseError::CorruptMessage.code());
-    assert!(logged.line_with(&["orders-0", "wire-test", "checksum"]).is_some());
+    assert!(logged.line_with(&["logged-orders-0", "wire-test", "checksum"]).is_some());
 }
 
 #[tokio::test]
 async fn a_version_that_is_not_offered_closes_its_connection_and_is_logged_with_the_client() {
-    let logged = Logged::default();
-    let _guard = logged.begin();
+    let logged = Logged::begin();
     let running = start().await;
     let mut client = running.connect().await;
     client.ask(MetadataRequest::default().with_topics(None), 12).await;
