@@ -208,7 +208,9 @@ pub fn stop(broker: Process) {
 pub fn python(script: &str, arguments: &[&str]) -> Output {
     let python = std::env::var("GRISTMILL_PYTHON")
         .expect("GRISTMILL_PYTHON names the Python of the tests: run `cargo xtask test`");
-    let output = Command::new(python).args(["-c", script]).args(arguments).output();
+    // Arrow's threads may outlive the interpreter's end and take the process down then.
+    let script = format!("{script}\nimport os, sys\nsys.stdout.flush()\nos._exit(0)\n");
+    let output = Command::new(python).args(["-c", &script]).args(arguments).output();
     let output = output.expect("Python runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output

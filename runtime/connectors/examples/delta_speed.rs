@@ -11,8 +11,9 @@ use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use gristmill_connectors::{DeltaSink, DeltaSinkSetup};
 use gristmill_engine::config::{CommitEvery, DeltaSinkConfig, SchemaEvolution};
+use gristmill_engine::cursors::Cursors;
 use gristmill_engine::offsets::{Offsets, TopicPartition};
-use gristmill_engine::sink::{Sink, SinkRows};
+use gristmill_engine::sink::{Commit, Sink, SinkRows};
 
 /// Rows that a stage hands over at a time.
 const BATCH_ROWS: i64 = 1_000;
@@ -42,7 +43,8 @@ async fn main() -> Result<()> {
         };
         tokio::task::spawn_blocking(write).await??;
         let committing = Instant::now();
-        sink.commit(&Offsets::from([(at.clone(), first + rows)]), true).await?;
+        let next = Offsets::from([(at.clone(), first + rows)]);
+        sink.commit(&Cursors::of(&next, 1), true).await?;
         times.push(committing.elapsed());
     }
     report(commits * rows, begun.elapsed(), times);
@@ -64,6 +66,7 @@ fn setup(table: String) -> DeltaSinkSetup {
     DeltaSinkSetup {
         pipeline: "speed".into(),
         sink: "lake".into(),
+        index: 0,
         config: DeltaSinkConfig {
             table,
             partition_by: Vec::new(),

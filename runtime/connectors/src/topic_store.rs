@@ -193,8 +193,11 @@ impl TopicStore {
                 }
                 let (group, producer) = (member.metadata()?, self.producer()?);
                 let committed = transaction::commit(&producer, offsets, &group);
-                // A record that is refused says more than the transaction that fails for it.
-                committed.or_else(|error| producer.check().and(Err(error)))?;
+                // A record that is refused for good says more than the transaction that fails for it.
+                committed.map_err(|error| match producer.check() {
+                    Err(refused) if Rewind::of(&refused).is_none() => refused,
+                    _ => error,
+                })?;
                 self.transaction.open.store(false, Ordering::Release);
                 Ok(())
             }

@@ -32,6 +32,13 @@ pub struct Stored<'a> {
 }
 
 impl Cursors {
+    /// Every one of `sinks` sinks, and the dead letters, stand where the pipeline does.
+    pub fn of(next: &Offsets, sinks: usize) -> Cursors {
+        let standing = |next: i64| Standing { next, sinks: vec![next; sinks], letters: next };
+        let partitions = next.iter().map(|(partition, next)| (partition.clone(), standing(*next)));
+        Cursors { partitions: partitions.collect() }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.partitions.is_empty()
     }
