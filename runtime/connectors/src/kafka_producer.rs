@@ -122,13 +122,16 @@ impl ProducerClient {
 
     /// librdkafka's own wait looks every 100 ms only, since successful deliveries make no event; the
     /// crate's forgets in between that somebody waits, so that records linger. Hence short waits,
-    /// one after the other.
+    /// one after the other,
+    /// until a record has failed.
     pub(crate) fn flush_within(&self, time_max: Duration) -> Result<(), RDKafkaErrorCode> {
         let begun = Instant::now();
         let mut wait = FLUSH_WAIT_MIN;
         loop {
             match self.flush_for(wait) {
-                Err(RDKafkaErrorCode::OperationTimedOut) if begun.elapsed() < time_max => {
+                Err(RDKafkaErrorCode::OperationTimedOut)
+                    if begun.elapsed() < time_max && self.check().is_ok() =>
+                {
                     wait = (2 * wait).min(FLUSH_WAIT_MAX);
                 }
                 answer => return answer,

@@ -42,8 +42,10 @@ pub(crate) fn commit(
     let send = || client.transactions().send_offsets_to_transaction(offsets, group, CALL_TIME_MAX);
     repeated(send)
         .map_err(|error| explain(&error, "cannot add the source offsets to the transaction"))?;
-    // What is not delivered in time is the commit's to say, with the state of the transaction.
-    let _ = client.flush_within(CALLS_TIME_MAX);
+    if client.flush_within(CALLS_TIME_MAX).is_err() {
+        // What is only late is the commit's to say, with the state of the transaction.
+        client.check()?;
+    }
     let commit = || client.transactions().commit_transaction(CALL_TIME_MAX);
     repeated(commit).map_err(|error| explain(&error, "cannot commit the transaction"))
 }
