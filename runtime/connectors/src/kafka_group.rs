@@ -115,8 +115,8 @@ impl Membership {
         Ok(Membership { group: group.to_string(), consumer, shared })
     }
 
-    /// The partitions that are ours; waits until the group has shared out. Empty if there is
-    /// something to [let go](Membership::rebalance) first.
+    /// The partitions that are ours; waits until the group has shared out. Empty if there is nothing
+    /// to share, or something to [let go](Membership::rebalance) first.
     ///
     /// Errors: the group does not let us in.
     pub(crate) async fn assigned(
@@ -124,6 +124,9 @@ impl Membership {
         topics: &BTreeSet<String>,
     ) -> Result<BTreeSet<TopicPartition>> {
         self.subscribe(topics)?;
+        if topics.is_empty() {
+            return Ok(BTreeSet::new());
+        }
         let begun = Instant::now();
         loop {
             let changed = self.shared.changed.notified();

@@ -459,6 +459,17 @@ async fn rows_become_json_records_and_the_group_keeps_the_cursor() {
     assert_eq!(texts(&broker, "out").await, expected.collect::<Vec<_>>());
 }
 
+/// A pattern that no topic matches yet: there is no group to wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_to_read_needs_no_group() {
+    let broker = TestBroker::start().await;
+    let member = Membership::new(&broker.cluster, "gristmill-orders", None).unwrap();
+    let assigned = tokio::time::timeout(Duration::from_secs(30), async {
+        member.assigned(&BTreeSet::new()).await.unwrap()
+    });
+    assert!(assigned.await.unwrap().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_aborted_is_not_there_and_can_be_written_again() {
     let broker = TestBroker::start().await;
