@@ -13,7 +13,7 @@ mod measure;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use gristmill_broker::{BrokerConfig, Server, TopicConfigs};
+use gristmill_broker::{BrokerConfig, Listener, Server, TopicConfigs};
 use gristmill_cli::shipped::{SHIPPED, names};
 use gristmill_connectors::admin::RecordProducer;
 use gristmill_connectors::{Cluster, Process, open};
@@ -57,8 +57,9 @@ struct Scene {
 impl Scene {
     async fn start() -> Result<Scene> {
         let folder = tempfile::tempdir()?;
-        let (data_dir, listen) = (folder.path().join("broker"), "127.0.0.1:0".parse()?);
-        let config = BrokerConfig { data_dir, listen, ..BrokerConfig::default() };
+        let data_dir = folder.path().join("broker");
+        let listeners = vec![Listener::plaintext("127.0.0.1:0".parse()?)];
+        let config = BrokerConfig { data_dir, listeners, ..BrokerConfig::default() };
         let server = Server::start(config).await?;
         let bootstrap = server.address().to_string();
         let host = Host::new(HostConfig { cache_dir: None, ..HostConfig::default() })?;
@@ -175,6 +176,7 @@ value = "value"
 }
 
 /// Sends an order each millisecond, with the time in it.
+#[expect(clippy::disallowed_methods, reason = "the ticker of a steady load")]
 fn steady(producer: &RecordProducer, count: usize) -> Result<()> {
     let began = Instant::now();
     for (number, order) in Orders::new(SEED).take(count).enumerate() {

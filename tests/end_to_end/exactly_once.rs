@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -107,7 +107,7 @@ topic = "letters"
         file
     }
 
-    fn run(&self, pipeline: &PathBuf) -> Process {
+    fn run(&self, pipeline: &Path) -> Process {
         let data_dir = self.data_dir();
         let arguments = [
             "run",

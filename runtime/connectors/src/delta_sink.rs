@@ -478,7 +478,7 @@ fn with_rewind(error: anyhow::Error) -> anyhow::Error {
     if Rewind::of(&error).is_some() {
         return error;
     }
-    match error.chain().any(|cause| delta_location::may_pass(cause)) {
+    match error.chain().any(delta_location::may_pass) {
         true => error.context(Rewind::MayPass),
         false => error,
     }

@@ -111,13 +111,13 @@ impl Run {
     /// # Errors
     /// The first failure that will not pass; what was not committed will be read again by the next run.
     pub async fn run(mut self) -> Result<Snapshot> {
-        while let Err(error) = self.to_the_end().await {
+        while let Err(error) = self.until_the_end().await {
             self.rewind(error).await?;
         }
         Ok(self.status.snapshot())
     }
 
-    async fn to_the_end(&mut self) -> Result<()> {
+    async fn until_the_end(&mut self) -> Result<()> {
         self.micro_batches().await?;
         self.commit(true).await
     }

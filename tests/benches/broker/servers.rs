@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use gristmill_broker::{BrokerConfig, Durability, Server};
+use gristmill_broker::{BrokerConfig, Durability, Listener, Server};
 
 /// First argument of this program when it is to be a broker; then follow folder and mode.
 pub const SERVE: &str = "serve-broker";
@@ -153,7 +153,7 @@ pub fn serve(folder: &str, mode: &str) -> Result<()> {
     };
     let config = BrokerConfig {
         data_dir: PathBuf::from(folder),
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        listeners: vec![Listener::plaintext(SocketAddr::from(([127, 0, 0, 1], 0)))],
         durability,
         ..BrokerConfig::default()
     };
