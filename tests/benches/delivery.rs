@@ -156,7 +156,8 @@ value = "value"
         let bootstrap = self.bootstrap.clone();
         let out = format!("{name}-out");
         let waits = tokio::task::spawn_blocking(move || waits(&bootstrap, &out, expected));
-        tokio::task::spawn_blocking(move || steady(&producer, expected)).await??;
+        let sent = move || steady(&producer, expected).map(|()| producer);
+        tokio::task::spawn_blocking(sent).await??.flush().await?;
         let mut waits = waits.await??;
         stop.cancel();
         running.await??;
