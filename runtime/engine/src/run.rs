@@ -373,12 +373,6 @@ impl Run {
         let commits = commits.map(|commit| commit.commit(&self.cursors, now));
         for committed in futures::future::join_all(commits).await {
             for (sink, committed) in committed? {
-                tracing::debug!(
-                    sink = self.plan.sinks[sink].name,
-                    rows = committed.rows,
-                    detail = committed.detail,
-                    "committed"
-                );
                 self.status.add_committed(sink, &committed);
                 self.failures = Failures::default();
             }
