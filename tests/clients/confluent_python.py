@@ -31,16 +31,10 @@ from confluent_kafka.admin import (
     OffsetSpec,
 )
 
+from scenarios import exit_code, run_all, scenario
+
 ANSWER_SECONDS = 15
 FIRST_TIMESTAMP_MS = 1_700_000_000_000
-
-scenarios = []
-
-
-def scenario(function):
-    """Scenarios run in the order in which they stand here."""
-    scenarios.append(function)
-    return function
 
 
 @contextlib.contextmanager
@@ -412,22 +406,10 @@ def a_topic_that_is_deleted_is_gone(client):
 
 
 def main():
-    failed = 0
     with broker(sys.argv[1]) as bootstrap:
         client = Client(bootstrap)
-        for function in scenarios:
-            name = function.__name__.replace("_", " ")
-            began = time.monotonic()
-            try:
-                function(client)
-                verdict = "ok    "
-            except Exception as error:  # A scenario that fails must not hide the next ones.
-                verdict = "FAILED"
-                failed += 1
-                name += f": {type(error).__name__} {error}"
-            print(f"  {verdict}  {time.monotonic() - began:3.0f} s  {name}", flush=True)
-    print(f"{len(scenarios) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+        failed = run_all(client)
+    sys.exit(exit_code(failed))
 
 
 main()

@@ -29,18 +29,12 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
+from scenarios import exit_code, run_all, scenario
+
 ANSWER_SECONDS = 20
 JARS = pathlib.Path.home() / ".cache/gristmill-kafka/3.9.1"
 # Every client that stays connected must authenticate again that often.
 REAUTHENTICATION_MS = 3_000
-
-scenarios = []
-
-
-def scenario(function):
-    """Scenarios run in the order in which they stand here."""
-    scenarios.append(function)
-    return function
 
 
 def run(*command, input=None, expect=0):
@@ -480,7 +474,6 @@ def no_secret_is_in_the_log_or_on_disk(site):
 
 
 def main():
-    failed = 0
     with tempfile.TemporaryDirectory() as folder:
         site = Site(sys.argv[1], folder)
         site.admin = site.api_key("CLUSTER")
@@ -488,20 +481,9 @@ def main():
         listeners = ["127.0.0.1:0", "SASL_PLAINTEXT://127.0.0.1:0", "SSL://127.0.0.1:0", "SASL_SSL://0.0.0.0:0"]
         flags = [flag for listener in listeners for flag in ("--listen", listener)]
         with site.broker(*flags, "--max-reauth-ms", str(REAUTHENTICATION_MS)):
-            for function in scenarios:
-                name = function.__name__.replace("_", " ")
-                began = time.monotonic()
-                try:
-                    function(site)
-                    verdict = "ok    "
-                except Exception as error:  # A scenario that fails must not hide the next ones.
-                    verdict = "FAILED"
-                    failed += 1
-                    name += f": {type(error).__name__} {error}"
-                print(f"  {verdict}  {time.monotonic() - began:3.0f} s  {name}", flush=True)
+            failed = run_all(site)
         assert "panicked" not in site.log.read_text(), "the broker panicked"
-    print(f"{len(scenarios) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    sys.exit(exit_code(failed))
 
 
 main()
