@@ -16,6 +16,35 @@ const STAGES: [&str; 4] = ["parse-json", "flatten", "filter", "cast"];
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// What of `sdk/` goes into the binary as text: files and whole folders, and the names they get there.
+const SDK: [(&str, &str); 22] = [
+    ("projects", "projects"),
+    ("contract/stage.wit", "contract/stage.wit"),
+    ("rust/src", "rust/src"),
+    ("rust/macros/src", "rust/macros/src"),
+    ("rust/stages/examples", "rust/stages/examples"),
+    ("c/include", "c/include"),
+    ("c/src", "c/src"),
+    ("c/examples", "c/examples"),
+    ("go/*", "go/sdk"),
+    ("go/examples", "go/examples"),
+    ("javascript/src", "javascript/src"),
+    ("javascript/bin", "javascript/bin"),
+    ("javascript/package.json", "javascript/package/package.json"),
+    ("javascript/examples", "javascript/examples"),
+    ("python/gristmill", "python/gristmill"),
+    ("python/examples", "python/examples"),
+    ("zig/src", "zig/src"),
+    ("zig/examples", "zig/examples"),
+    ("assemblyscript/gristmill.ts", "assemblyscript/sdk/gristmill.ts"),
+    ("assemblyscript/*", "assemblyscript"),
+    ("kotlin/gristmill", "kotlin/gristmill"),
+    ("kotlin/examples", "kotlin/examples"),
+];
+
+/// Files of an SDK that a project has no use for.
+const LEFT_OUT: [&str; 5] = ["README.md", "Makefile", "__pycache__", "node_modules", "build"];
+
 /// What a change of means that the stages have to be built anew, from the workspace's root.
 const INPUTS: [&str; 6] =
     ["plugins", "sdk/rust", "sdk/contract", ".cargo/config.toml", "Cargo.toml", "Cargo.lock"];
@@ -49,7 +78,51 @@ fn build() -> Result<(), String> {
         );
     }
     shipped.push_str("];\n");
-    write_if_changed(&out_dir.join("shipped.rs"), shipped.as_bytes())
+    write_if_changed(&out_dir.join("shipped.rs"), shipped.as_bytes())?;
+    write_if_changed(&out_dir.join("sdk.rs"), sdk(&root.join("sdk"))?.as_bytes())
+}
+
+/// `static SDK: &[(&str, &str)]`: names and texts of the files of [`SDK`].
+fn sdk(root: &Path) -> Result<String, String> {
+    let mut files = Vec::new();
+    for (source, name) in SDK {
+        let (source, deep) = match source.strip_suffix("/*") {
+            Some(folder) => (folder, false),
+            None => (source, true),
+        };
+        println!("cargo::rerun-if-changed={}", root.join(source).display());
+        collect(&root.join(source), name, deep, &mut files)?;
+    }
+    files.sort();
+    let mut text = String::from("static SDK: &[(&str, &str)] = &[\n");
+    for (name, file) in files {
+        let _ = writeln!(text, "    ({name:?}, include_str!({file:?})),");
+    }
+    text.push_str("];\n");
+    Ok(text)
+}
+
+/// A file, or the files of a folder, those of the folders below it if `deep`.
+fn collect(
+    path: &Path,
+    name: &str,
+    deep: bool,
+    files: &mut Vec<(String, PathBuf)>,
+) -> Result<(), String> {
+    let cannot = |error| format!("cannot read {}: {error}", path.display());
+    if path.is_file() {
+        files.push((name.to_owned(), path.to_owned()));
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).map_err(cannot)? {
+        let entry = entry.map_err(cannot)?;
+        let below = entry.file_name().to_string_lossy().into_owned();
+        let is_wanted = !LEFT_OUT.contains(&below.as_str());
+        if is_wanted && (deep || entry.path().is_file()) {
+            collect(&entry.path(), &format!("{name}/{below}"), deep, files)?;
+        }
+    }
+    Ok(())
 }
 
 fn workspace_root() -> Result<PathBuf, String> {
@@ -103,6 +176,8 @@ fn compile(root: &Path, target_dir: &Path) -> Result<(), String> {
             cargo.env_remove(name);
         }
     }
+    // Whatever the user's settings are: code that was compiled piece by piece is slower.
+    cargo.env("CARGO_INCREMENTAL", "0");
     let output = cargo.output().map_err(|error| format!("cannot run cargo: {error}"))?;
     if output.status.success() {
         return Ok(());

@@ -1,12 +1,13 @@
 // Failures: refuses rows with a reason; the pipeline decides what becomes of them.
-import { fail, register } from "./gristmill";
+import { register } from "./gristmill";
 export { cabi_realloc, describe, process } from "./gristmill";
 
-register(
-  (_request) => '{"contract":"1.0","name":"fails_odd","version":"0.1.0","reads":["order_id"]}',
-  (row) => {
-    if (row.isNull(0)) return fail("no order_id");
-    const id = row.long(0);
-    return id % 2 != 0 ? fail("order_id " + id.toString() + " is odd") : true;
-  },
-);
+let orderId = 0;
+
+register("fails_odd", "0.1.0", (setup) => {
+  orderId = setup.read("order_id", "long");
+}, (row, output) => {
+  if (row.isNull(orderId)) output.fail("no order_id");
+  else if (row.long(orderId) % 2 != 0) output.fail(`order_id ${row.long(orderId)} is odd`);
+  else output.keep();
+});

@@ -30,6 +30,7 @@ type Setup struct {
 func (s *Setup) Config(config any) {
 	s.configRead = true
 	known := map[string]bool{}
+	schema := configSchema{Type: "object", Properties: map[string]keySchema{}, Required: []string{}}
 	target := reflect.ValueOf(config).Elem()
 	for i := range target.NumField() {
 		name, options, _ := strings.Cut(target.Type().Field(i).Tag.Get("json"), ",")
@@ -37,6 +38,7 @@ func (s *Setup) Config(config any) {
 			name = target.Type().Field(i).Name
 		}
 		known[name] = true
+		schema.add(name, target.Field(i).Kind(), options != "omitempty")
 		value, given := s.config[name]
 		if !given {
 			if options != "omitempty" {
@@ -49,6 +51,48 @@ func (s *Setup) Config(config any) {
 		}
 	}
 	s.refuseUnknown(known)
+	if s.configSchema == nil {
+		s.configSchema, _ = json.Marshal(schema)
+	}
+}
+
+// configSchema is the JSON Schema of a configuration, for editors and for `gristmill stage inspect`.
+type configSchema struct {
+	Type                 string               `json:"type"`
+	Properties           map[string]keySchema `json:"properties"`
+	Required             []string             `json:"required"`
+	AdditionalProperties bool                 `json:"additionalProperties"`
+}
+
+type keySchema struct {
+	Type string `json:"type,omitempty"`
+}
+
+func (c *configSchema) add(name string, kind reflect.Kind, required bool) {
+	c.Properties[name] = keySchema{schemaType(kind)}
+	if required {
+		c.Required = append(c.Required, name)
+	}
+}
+
+// schemaType is JSON Schema's word for a kind; empty: any.
+func schemaType(kind reflect.Kind) string {
+	switch {
+	case kind == reflect.String:
+		return "string"
+	case kind == reflect.Bool:
+		return "boolean"
+	case kind >= reflect.Int && kind <= reflect.Uint64:
+		return "integer"
+	case kind == reflect.Float32 || kind == reflect.Float64:
+		return "number"
+	case kind == reflect.Slice || kind == reflect.Array:
+		return "array"
+	case kind == reflect.Map || kind == reflect.Struct:
+		return "object"
+	default:
+		return ""
+	}
 }
 
 func explained(err error) string {
@@ -67,7 +111,7 @@ func (s *Setup) refuseUnknown(known map[string]bool) {
 	}
 }
 
-// ConfigSchema is the JSON Schema of the configuration, for editors.
+// ConfigSchema is the JSON Schema of the configuration, for editors, in place of the one that Config makes.
 func (s *Setup) ConfigSchema(schema string) { s.configSchema = json.RawMessage(schema) }
 
 // Read reads an input column, which must be of this type ("": of any), and answers its index among

@@ -2,17 +2,22 @@
 //!
 //! - Throughput over a topic that is full: runs alternate, medians, the ratio is printed (aim: at least 0.85).
 //! - The time from a record's production to its result's visibility for a consumer of committed records, at a steady
-//!   1,000 orders a second (aim: p99 of 50 ms or less).
+//!   1,000 orders a second (aim: p99 of 50 ms or less); with `--streams` beside Kafka Streams with exactly_once_v2 on
+//!   the same broker. Several rounds: what else the machine does shows in the worst of them.
 //!
-//! Broker, clients and stages share this process. `ORDERS=n ROUNDS=n SECONDS=n cargo xtask bench delivery`.
+//! Broker, clients and stages share this process. `ORDERS=n ROUNDS=n SECONDS=n cargo xtask bench delivery`; with
+//! `ORDERS=0` the second part alone.
 
 #[path = "chain/measure.rs"]
 #[allow(dead_code)]
 mod measure;
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use gristmill_broker::{BrokerConfig, Listener, Server, TopicConfigs};
 use gristmill_cli::shipped::{SHIPPED, names};
 use gristmill_connectors::admin::RecordProducer;
@@ -22,7 +27,7 @@ use gristmill_engine::plan::Plan;
 use gristmill_engine::run::Run;
 use gristmill_host::{Host, HostConfig};
 use gristmill_orders::{Orders, SEED};
-use measure::{Figures, setting};
+use measure::{Figures, process_cpu, setting};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -30,6 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 const PARTITIONS: i32 = 2;
 const RATE: u64 = 1_000;
+/// A result that does not come for so long does not come at all.
+const SILENCE_TIME_MAX: Duration = Duration::from_secs(20);
 const WAYS: [&str; 2] = ["exactly-once", "at-least-once"];
 
 fn main() -> Result<()> {
@@ -38,9 +45,18 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let scene = Scene::start().await?;
-        scene.throughput(orders, rounds).await?;
-        for way in WAYS {
-            scene.latency(way, seconds as u64).await?;
+        if orders > 0 {
+            scene.throughput(orders, rounds).await?;
+        }
+        println!("{RATE} orders/s for {seconds} s: ms from produced to visible, and CPU of broker, clients and pipeline");
+        println!("{:<34}{:>8}{:>8}{:>8}{:>12}", "", "p50", "p99", "most", "CPU ms/s");
+        for round in 0..rounds {
+            for way in WAYS {
+                scene.latency(way, round, seconds as u64).await?;
+            }
+            if let Some(jars) = std::env::var_os("STREAMS_JARS") {
+                scene.streams_latency(Path::new(&jars), round, seconds as u64).await?;
+            }
         }
         scene.server.shutdown().await
     })
@@ -145,34 +161,83 @@ value = "value"
         Ok(())
     }
 
-    async fn latency(&self, way: &str, seconds: u64) -> Result<()> {
-        let (name, from) = (format!("steady-{way}"), format!("steady-{way}-in"));
+    async fn latency(&self, way: &str, round: usize, seconds: u64) -> Result<()> {
+        let name = format!("steady-{way}-{round}");
+        let (from, out) = (format!("{name}-in"), format!("{name}-out"));
         self.topic(&from)?;
         let run = self.run(&name, &from, way, "continuous").await?;
         let stop = run.stop_token();
-        let running = tokio::spawn(run.run());
-        let producer = self.producer(&from).await?;
+        let mut running = tokio::spawn(run.run());
+        let steady = self.steady(&from, &out, seconds);
+        let waits = tokio::select! {
+            waits = steady => waits?,
+            ended = &mut running => bail!("the pipeline has ended: {ended:?}"),
+        };
+        stop.cancel();
+        running.await??;
+        waits.print(way);
+        Ok(())
+    }
+
+    /// The same by Kafka Streams, in a process of its own.
+    async fn streams_latency(&self, jars: &Path, round: usize, seconds: u64) -> Result<()> {
+        let name = format!("streams-{round}");
+        let (from, out) = (format!("{name}-in"), format!("{name}-out"));
+        self.topic(&from)?;
+        self.topic(&out)?;
+        let mut java = Command::new("java");
+        java.arg("--class-path").arg(jars.join("*"));
+        java.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/streams/Streams.java"));
+        java.args([&self.bootstrap, &from, &out]).arg(self.folder.path().join(&name));
+        let mut java = java.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut said = BufReader::new(java.stdout.take().context("piped")?).lines();
+        let running = said.next().transpose()?;
+        let waits = match running.as_deref() {
+            Some("running") => self.steady(&from, &out, seconds).await,
+            _ => Err(anyhow!(
+                "Kafka Streams does not start; it needs the Java compiler (default-jdk-headless)"
+            )),
+        };
+        java.kill()?;
+        java.wait()?;
+        waits?.print("Kafka Streams, exactly_once_v2 *");
+        if round == 0 {
+            println!("* its own CPU, in a process of its own, is not counted");
+        }
+        Ok(())
+    }
+
+    async fn steady(&self, from: &str, out: &str, seconds: u64) -> Result<Waits> {
+        let producer = self.producer(from).await?;
         let expected = usize::try_from(seconds * RATE)?;
-        let bootstrap = self.bootstrap.clone();
-        let out = format!("{name}-out");
+        let (bootstrap, out) = (self.bootstrap.clone(), out.to_string());
+        let (began, began_cpu) = (Instant::now(), process_cpu());
         let waits = tokio::task::spawn_blocking(move || waits(&bootstrap, &out, expected));
         let sent = move || steady(&producer, expected).map(|()| producer);
         tokio::task::spawn_blocking(sent).await??.flush().await?;
         let mut waits = waits.await??;
-        stop.cancel();
-        running.await??;
+        let cpu = (process_cpu() - began_cpu).as_secs_f64() * 1e3 / began.elapsed().as_secs_f64();
         // The first two seconds open connections and begin the first transactions.
         let mut waits = waits.split_off(2 * RATE as usize);
         waits.sort_unstable();
-        let at =
-            |share: f64| waits[(share * (waits.len() - 1) as f64) as usize].as_secs_f64() * 1e3;
-        println!(
-            "{RATE} orders/s for {seconds} s, {way}: produced to visible p50 {:.1} ms, p99 {:.1} ms, at most {:.1} ms",
-            at(0.5),
-            at(0.99),
-            at(1.0)
-        );
-        Ok(())
+        Ok(Waits { waits, cpu_ms_per_s: cpu })
+    }
+}
+
+/// From production to visibility, ascending.
+struct Waits {
+    waits: Vec<Duration>,
+    cpu_ms_per_s: f64,
+}
+
+impl Waits {
+    fn at(&self, share: f64) -> f64 {
+        self.waits[(share * (self.waits.len() - 1) as f64) as usize].as_secs_f64() * 1e3
+    }
+
+    fn print(&self, way: &str) {
+        let (half, most_of_all, most) = (self.at(0.5), self.at(0.99), self.at(1.0));
+        println!("{way:<34}{half:>8.1}{most_of_all:>8.1}{most:>8.1}{:>12.0}", self.cpu_ms_per_s);
     }
 }
 
@@ -204,9 +269,15 @@ fn waits(bootstrap: &str, topic: &str, count: usize) -> Result<Vec<Duration>> {
         .create()?;
     consumer.subscribe(&[topic])?;
     let mut waits = Vec::with_capacity(count);
+    let mut seen_last = Instant::now();
     while waits.len() < count {
-        let message = consumer.poll(Duration::from_secs(20)).context("nothing for 20 s")??;
-        let seen = now_us()?;
+        // Nothing is often told long before the time is over: something else has happened.
+        let Some(message) = consumer.poll(SILENCE_TIME_MAX) else {
+            ensure!(seen_last.elapsed() < SILENCE_TIME_MAX, "nothing for {SILENCE_TIME_MAX:?}");
+            continue;
+        };
+        let (message, seen) = (message?, now_us()?);
+        seen_last = Instant::now();
         let value = message.payload().context("a value")?;
         let text = std::str::from_utf8(value)?;
         let sent = text.strip_prefix("{\"sent_us\":").and_then(|rest| rest.split(',').next());

@@ -34,6 +34,31 @@ changes_a_setting() {
   configs --describe | grep 'retention.ms=1000000'
 }
 
+entity_configs() { main kafka.admin.ConfigCommand --bootstrap-server "$BOOTSTRAP" "$@"; }
+
+changes_a_setting_of_the_broker() {
+  local setting=log.message.timestamp.before.max.ms
+  entity_configs --entity-type brokers --entity-name 1 --alter --add-config "$setting=9000000000"
+  entity_configs --entity-type brokers --entity-name 1 --describe |
+    grep "$setting=9000000000.*DYNAMIC_BROKER_CONFIG.*DEFAULT_CONFIG"
+}
+
+gives_a_user_a_quota() {
+  local user=(--entity-type users --entity-name somebody)
+  entity_configs "${user[@]}" --alter --add-config 'producer_byte_rate=1000000'
+  entity_configs "${user[@]}" --describe | grep 'producer_byte_rate=1000000'
+}
+
+# Tools for clusters find that there is nothing to do.
+leaves_partitions_where_they_are() {
+  echo '{"version":1,"partitions":[{"topic":"growing","partition":0,"replicas":[1]}]}' \
+    > "$folder/reassignment.json"
+  tool reassign.ReassignPartitionsCommand --bootstrap-server "$BOOTSTRAP" --execute \
+    --reassignment-json-file "$folder/reassignment.json" | grep 'Successfully started'
+  tool LeaderElectionCommand --bootstrap-server "$BOOTSTRAP" --election-type preferred \
+    --topic growing --partition 0 | grep 'already elected'
+}
+
 offers_its_requests() {
   main kafka.admin.BrokerApiVersionsCommand --bootstrap-server "$BOOTSTRAP" > "$folder/offered"
   grep 'Produce(0): 0 to 12 \[usable: 11\]' "$folder/offered"
@@ -166,6 +191,9 @@ scenario "lists topics" lists_topics
 scenario "describes a topic" describes_a_topic
 scenario "adds partitions" adds_partitions
 scenario "changes a setting" changes_a_setting
+scenario "changes a setting of the broker" changes_a_setting_of_the_broker
+scenario "gives a user a quota" gives_a_user_a_quota
+scenario "leaves partitions where they are" leaves_partitions_where_they_are
 scenario "offers its requests" offers_its_requests
 scenario "describes its log folder" describes_its_log_folder
 scenario "produces with keys" produces_with_keys

@@ -129,7 +129,7 @@ fn a_broker_that_cannot_be_reached_is_named() {
     let nobody = support::free_address();
     refused(
         run_with("[source]", &format!("[source]\nbrokers = \"{nobody}\"")),
-        &["cannot reach a Kafka broker", &nobody, "is it running?"],
+        &["cannot reach a Kafka broker", &nobody, "is it running, and does it speak PLAINTEXT?"],
     );
 }
 

@@ -1,8 +1,15 @@
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 
-use crate::support::{self, Process, python, succeed};
+use crate::support::{self, Process, gristmill, python, succeed};
 
 /// A broker, topics and a pipeline whose `parse` stage takes no text for a number.
 struct Job {
@@ -176,6 +183,85 @@ fn letters_are_listed_shown_and_each_replayed_once() {
     let ids = job.records("ids", 0);
     let ids: Vec<_> = ids.iter().map(|record| record["value"].as_str().unwrap()).collect();
     assert_eq!(ids, [r#"{"order_id":1}"#, r#"{"order_id":"four"}"#, r#"{"order_id":"two"}"#]);
+    support::stop(job.broker);
+}
+
+#[test]
+fn a_replay_that_is_killed_at_any_moment_sends_each_letter_once() {
+    const LETTERS: usize = 12_000;
+    let folder = tempfile::tempdir().unwrap();
+    let address = support::free_address();
+    let broker = support::broker(&folder.path().join("data"), &address);
+    let job = Job { folder, address, broker };
+    for topic in ["orders", "ids", "rejected"] {
+        succeed(["topic", "create", topic, "--bootstrap", &job.address]);
+    }
+    let mut command = gristmill(["topic", "produce", "orders", "--bootstrap", &job.address]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = std::io::BufWriter::new(child.stdin.take().unwrap());
+    (0..LETTERS).for_each(|number| writeln!(lines, "broken {number}").unwrap());
+    drop(lines);
+    assert!(child.wait().unwrap().success());
+    job.run("order_id long");
+
+    let file = job.folder.path().join("ids.toml");
+    let mut config = ClientConfig::new();
+    let watcher: BaseConsumer = config.set("bootstrap.servers", &job.address).create().unwrap();
+    // The end of the topic, with what readers of committed records do not see.
+    let end = || watcher.fetch_watermarks("orders", 0, support::DEADLINE).unwrap().1;
+    for round in 0..6 {
+        // Some way into a transaction of 1,000, or where the next one begins.
+        let until = end() + 1 + 250 * round;
+        let mut replay = Process::spawn(&mut gristmill(["dead-letters", "replay", path(&file)]));
+        support::wait_for("records of the replay", || {
+            (end() >= until || replay.has_ended()).then_some(())
+        });
+        replay.kill_now();
+    }
+    let left = sent(&job.letters("replay", &["--dry-run"]));
+    assert!((1..LETTERS as u64).contains(&left), "no replay was killed in the middle: {left}");
+    assert_eq!(sent(&job.letters("replay", &[])), left);
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for record in job.records("orders", 0) {
+        *counts.entry(record["value"].as_str().unwrap().to_string()).or_default() += 1;
+    }
+    assert_eq!(counts.len(), LETTERS);
+    let other = counts.iter().find(|(_, count)| **count != 2);
+    assert_eq!(other, None, "the record itself, and once more");
+    support::stop(job.broker);
+}
+
+/// A replay died between its offsets and the end of its transaction. Those that came after waited for the group until
+/// that transaction timed out, and gave up shortly before.
+#[test]
+fn a_replay_that_died_with_its_progress_in_the_air_holds_up_nobody() {
+    let job = Job::new();
+    job.run("order_id long");
+    let group = "gristmill-ids-replay";
+    let client = |settings: &[(&str, &str)]| {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &job.address);
+        config.extend(settings.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+        config
+    };
+    let dead: BaseProducer =
+        client(&[("transactional.id", group), ("transaction.timeout.ms", "900000")])
+            .create()
+            .unwrap();
+    let member: BaseConsumer = client(&[("group.id", group)]).create().unwrap();
+    dead.init_transactions(support::DEADLINE).unwrap();
+    dead.begin_transaction().unwrap();
+    dead.send(BaseRecord::<str, str>::to("orders").payload("of the dead")).unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset("rejected", 0, Offset::Offset(3)).unwrap();
+    let metadata = member.group_metadata().unwrap();
+    dead.send_offsets_to_transaction(&offsets, &metadata, support::DEADLINE).unwrap();
+
+    assert_eq!(job.letters("list", &[])["groups"][0]["replayed"], 0);
+    assert_eq!(sent(&job.letters("replay", &["--dry-run"])), 3);
+    assert_eq!(sent(&job.letters("replay", &[])), 3);
+    assert!(dead.commit_transaction(support::DEADLINE).is_err());
+    assert_eq!(job.records("orders", 4).len(), 3);
     support::stop(job.broker);
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::support::{self, Process, gristmill, succeed};
@@ -178,11 +178,6 @@ fn assert_once(place: &str, found: Vec<usize>, expected: impl Iterator<Item = us
     assert!(counts.is_empty(), "{place}: not expected: {counts:?}");
 }
 
-fn signal(process: &Process, name: &str) {
-    let status = Command::new("kill").args([name, &process.id().to_string()]).status();
-    assert!(status.unwrap().success());
-}
-
 #[test]
 fn kill_9_at_any_moment_loses_and_doubles_nothing_in_topic_table_and_dead_letters() {
     const COUNT: usize = 20_000;
@@ -223,10 +218,10 @@ fn processes_share_the_partitions_and_may_come_go_die_and_sleep() {
     first.kill();
     scene.produce(12_000..16_000);
     // Longer than the session: the others take over, and the sleeper must not write on.
-    signal(&second, "-STOP");
+    second.signal("-STOP");
     third.wait_until_said("partitions=6");
     scene.produce(16_000..20_000);
-    signal(&second, "-CONT");
+    second.signal("-CONT");
     second.wait_until_said("FENCED");
     scene.produce(20_000..COUNT);
     third.interrupt();

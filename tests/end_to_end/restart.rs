@@ -22,6 +22,7 @@ impl Bench {
         succeed(["topic", "create", "orders", "--partitions", "3", "--bootstrap", &bench.address]);
         succeed([
             "produce",
+            "--topic",
             "orders",
             "--orders",
             &ORDERS.to_string(),

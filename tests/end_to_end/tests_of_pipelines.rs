@@ -89,7 +89,7 @@ fn a_difference_is_told_by_sink_row_and_column_and_the_exit_code_says_so() {
 
     let finished = test(&format!("{right}{wrong}"), &["--filter", "right"]);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    assert!(finished.stdout.contains("1 tests passed"), "{}", finished.stdout);
+    assert!(finished.stdout.contains("1 test passed"), "{}", finished.stdout);
 
     let finished = test(&wrong, &["--output", "json"]);
     let document: Value = serde_json::from_str(finished.stdout.trim()).unwrap();

@@ -19,10 +19,11 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// A command that runs the binary.
+/// A command that runs the binary, with none of the user's profiles.
 pub fn gristmill<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).stdin(Stdio::null());
+    command.env("XDG_CONFIG_HOME", std::env::temp_dir().join("gristmill-tests-without-profiles"));
     command
 }
 
@@ -95,15 +96,30 @@ impl Process {
         self.child.id()
     }
 
+    /// Sends a signal, such as `-STOP`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
     /// Whether the process has said `text` on standard error so far.
     pub fn has_said(&self, text: &str) -> bool {
         self.stderr.0.lock().unwrap().contains(text)
     }
 
+    /// What the process has said on standard error so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.0.lock().unwrap().clone()
+    }
+
+    /// Whether the process has come to its end.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_some()
+    }
+
     /// Ctrl-C.
     pub fn interrupt(&self) {
-        let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        assert!(status.expect("kill runs").success());
+        self.signal("-INT");
     }
 
     /// kill -9.
@@ -206,11 +222,9 @@ pub fn stop(broker: Process) {
 
 /// Runs Python with the packages that `cargo xtask test` installs.
 pub fn python(script: &str, arguments: &[&str]) -> Output {
-    let python = std::env::var("GRISTMILL_PYTHON")
-        .expect("GRISTMILL_PYTHON names the Python of the tests: run `cargo xtask test`");
     // Arrow's threads may outlive the interpreter's end and take the process down then.
     let script = format!("{script}\nimport os, sys\nsys.stdout.flush()\nos._exit(0)\n");
-    let output = Command::new(python).args(["-c", &script]).args(arguments).output();
+    let output = Command::new(python_program()).args(["-c", &script]).args(arguments).output();
     let output = output.expect("Python runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output
@@ -218,14 +232,29 @@ pub fn python(script: &str, arguments: &[&str]) -> Output {
 
 /// All rows of a Delta table as JSON objects, read by the deltalake package of PyPI.
 pub fn table_rows(table: &Path, columns: &str) -> Vec<serde_json::Value> {
+    table_rows_at(table.to_str().expect("a plain path"), columns, &serde_json::json!({}))
+}
+
+/// As [`table_rows`], of a folder or a URI, with options of its object store.
+pub fn table_rows_at(
+    table: &str,
+    columns: &str,
+    storage: &serde_json::Value,
+) -> Vec<serde_json::Value> {
     const SCRIPT: &str = "
 import json, sys
 from deltalake import DeltaTable
-rows = DeltaTable(sys.argv[1]).to_pyarrow_table(columns=sys.argv[2].split(','))
-for row in rows.to_pylist():
+table = DeltaTable(sys.argv[1], storage_options=json.loads(sys.argv[3]))
+for row in table.to_pyarrow_table(columns=sys.argv[2].split(',')).to_pylist():
     print(json.dumps(row, default=str))
 ";
-    let output = python(SCRIPT, &[table.to_str().expect("a plain path"), columns]);
+    let output = python(SCRIPT, &[table, columns, &storage.to_string()]);
     let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// The Python with the packages that `cargo xtask test` installs.
+pub fn python_program() -> String {
+    std::env::var("GRISTMILL_PYTHON")
+        .expect("GRISTMILL_PYTHON names the Python of the tests: run `cargo xtask test`")
 }

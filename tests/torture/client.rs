@@ -1,4 +1,4 @@
-//! What all clients here have in common: their settings, the topics, and dice.
+//! What all clients here have in common: their settings and the topics.
 
 use std::time::Duration;
 
@@ -10,23 +10,6 @@ use rdkafka::client::DefaultClientContext;
 pub const PARTITIONS: i32 = 2;
 /// Of the transactional producer's offsets.
 pub const GROUP: &str = "torture";
-
-/// A small generator (xorshift64*), so that a seed replays a run.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end.max(1)
-    }
-}
 
 /// A client that never gives up on a broker that is away, and comes back soon.
 pub fn config(address: &str) -> ClientConfig {

@@ -13,7 +13,8 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::client::{self, Dice, GROUP, PARTITIONS};
+use crate::client::{self, GROUP, PARTITIONS};
+use crate::dice::Dice;
 use crate::support;
 
 /// How long a client may take in all to come through.

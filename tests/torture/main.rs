@@ -19,6 +19,9 @@
 #[allow(dead_code)] // what the end-to-end tests use
 mod support;
 
+#[path = "../support/dice.rs"]
+mod dice;
+
 mod check;
 mod client;
 mod load;
@@ -29,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use client::Dice;
+use dice::Dice;
 use victim::Victim;
 
 /// Kills when nobody says how many.

@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::client::{Dice, PARTITIONS};
+use crate::client::PARTITIONS;
+use crate::dice::Dice;
 use crate::support::{self, Process, gristmill};
 
 /// ApiVersions of version 0 without a client id.

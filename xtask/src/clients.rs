@@ -9,7 +9,8 @@ use crate::tool;
 
 /// Run by the interpreter that their ending names, in this order: `security.py` needs the jars that
 /// `console_tools.sh` fetches.
-const SUITES: [&str; 4] = ["kcat.sh", "confluent_python.py", "console_tools.sh", "security.py"];
+const SUITES: [&str; 5] =
+    ["kcat.sh", "confluent_python.py", "console_tools.sh", "security.py", "pipelines_clients.sh"];
 
 /// Runs every suite, also after one has failed.
 pub fn run(python: &Path) -> Result<()> {
@@ -19,6 +20,7 @@ pub fn run(python: &Path) -> Result<()> {
         let interpreter = if suite.ends_with(".py") { python } else { Path::new("bash") };
         let mut command = Command::new(interpreter);
         command.arg(tool::root().join("tests/clients").join(suite)).arg(tool::gristmill());
+        command.env("GRISTMILL_PYTHON", python);
         if let Err(error) = tool::run(&mut command) {
             eprintln!("{error:#}");
             failed.push(suite);

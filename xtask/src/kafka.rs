@@ -8,12 +8,29 @@ use anyhow::{Context, Result};
 
 use crate::tool;
 
-/// The version that `tests/clients/kafka/pom.xml` names.
+/// The version that the projects of Maven name.
 const VERSION: &str = "3.9.1";
 
-/// The folder with the jars; fetches them with Maven if they are not there.
+/// The folder with the jars of the broker and its tools; fetches them with Maven if they are not there.
 pub fn jars() -> Result<PathBuf> {
-    let folder = tool::cache_dir()?.join("gristmill-kafka").join(VERSION);
+    fetched("gristmill-kafka", "tests/clients/kafka/pom.xml")
+}
+
+/// As [`jars`], of Kafka Streams.
+pub fn streams_jars() -> Result<PathBuf> {
+    fetched(STREAMS, "tests/benches/streams/pom.xml")
+}
+
+/// The folder with the jars of Kafka Streams, if they were fetched before.
+pub fn streams_jars_if_there() -> Result<Option<PathBuf>> {
+    let folder = tool::cache_dir()?.join(STREAMS).join(VERSION);
+    Ok(folder.is_dir().then_some(folder))
+}
+
+const STREAMS: &str = "gristmill-kafka-streams";
+
+fn fetched(name: &str, project: &str) -> Result<PathBuf> {
+    let folder = tool::cache_dir()?.join(name).join(VERSION);
     if folder.is_dir() {
         return Ok(folder);
     }
@@ -23,8 +40,7 @@ pub fn jars() -> Result<PathBuf> {
         fs::remove_dir_all(&part).with_context(|| format!("cannot remove {}", part.display()))?;
     }
     let mut maven = Command::new("mvn");
-    maven.args(["--quiet", "--batch-mode", "--file"]);
-    maven.arg(tool::root().join("tests/clients/kafka/pom.xml"));
+    maven.args(["--quiet", "--batch-mode", "--file"]).arg(tool::root().join(project));
     maven.arg("dependency:copy-dependencies");
     maven.arg(format!("-DoutputDirectory={}", part.display()));
     tool::run(&mut maven).context(

@@ -19,12 +19,14 @@ const TOOLS: &str = "sdk/tools.txt";
 const GO_MINOR_MIN: u32 = 24;
 
 /// The example stages of the Rust SDK: examples of the package `gristmill-example-stages`.
-const RUST_STAGES: [&str; 7] = [
+const RUST_STAGES: [&str; 9] = [
+    "every_type",
     "every_type_columns",
     "explode_items",
     "fails_odd",
     "keep_city",
     "keep_city_columns",
+    "leaks",
     "with_total",
     "with_total_columns",
 ];
@@ -35,7 +37,7 @@ struct Language {
     build: fn(&Path) -> Result<()>,
 }
 
-const LANGUAGES: [Language; 7] = [
+const LANGUAGES: [Language; 8] = [
     Language { name: "rust", build: rust },
     Language { name: "c", build: c_and_cpp },
     Language { name: "go", build: go },
@@ -43,6 +45,7 @@ const LANGUAGES: [Language; 7] = [
     Language { name: "python", build: python },
     Language { name: "zig", build: zig },
     Language { name: "assemblyscript", build: assemblyscript },
+    Language { name: "kotlin", build: kotlin },
 ];
 
 /// The value of [`REQUIRED_VARIABLE`] for all that [`build`] builds.
@@ -67,12 +70,49 @@ pub fn run(names: &[String]) -> Result<()> {
     })
 }
 
+/// The folder of programs that comes before those of `PATH` in the tests of projects.
+pub const TOOLS_VARIABLE: &str = "GRISTMILL_TOOLS";
+
+/// Makes, builds and tests projects of all kinds, in the named languages or in all.
+pub fn projects(names: &[String]) -> Result<()> {
+    setup::wasm_target()?;
+    tool::run(&mut tool::cargo(&["build", "--release", "--workspace"]))?;
+    let mut cargo = tool::cargo(&["test", "--release", "--workspace", "--test", "end_to_end"]);
+    cargo.args(["--", "--nocapture"]);
+    match names {
+        [] => {
+            cargo.arg("a_project_in_");
+        }
+        names => {
+            cargo.args(names.iter().map(|name| format!("a_project_in_{name}_")));
+        }
+    }
+    cargo.env("GRISTMILL_STAGE_KINDS", "all").env(REQUIRED_VARIABLE, all());
+    tool::run(cargo.env(TOOLS_VARIABLE, tools()?))
+}
+
 /// Builds all languages, and prints what a row costs in each.
 pub fn bench() -> Result<()> {
     build(&[], &mut Steps::begin())?;
-    let mut cargo = tool::cargo(&["run", "--release", "--package", "gristmill-host"]);
-    cargo.args(["--example", "language_speed"]).arg(tool::target_dir().join("languages"));
-    tool::run(&mut cargo)
+    example("language_speed", &[])
+}
+
+/// Builds the named languages, or all, and sends rows through a good and a leaking stage of each.
+pub fn soak(rows: u64, names: &[String]) -> Result<()> {
+    let names = build(names, &mut Steps::begin())?;
+    let folders = with_cpp(&names);
+    let rows = rows.to_string();
+    let arguments: Vec<&str> = std::iter::once(rows.as_str()).chain(folders.split(',')).collect();
+    example("soak_stages", &arguments)
+}
+
+/// Runs an example of the host over the folder of built modules.
+fn example(name: &str, arguments: &[&str]) -> Result<()> {
+    let mut build = tool::cargo(&["build", "--release", "--workspace", "--example", name]);
+    tool::run(&mut build)?;
+    let program = tool::target_dir().join("release/examples").join(name);
+    let mut command = Command::new(program);
+    tool::run(command.arg(tool::target_dir().join("languages")).args(arguments))
 }
 
 /// Builds the named languages, or all; answers their names.
@@ -157,6 +197,11 @@ fn javascript(folder: &Path) -> Result<()> {
     make("javascript", &[out("OUT", folder)])
 }
 
+fn kotlin(folder: &Path) -> Result<()> {
+    make("kotlin", &[out("OUT", folder)])
+        .context("help: Debian has `mvn` in the package maven, and a JDK in default-jdk-headless")
+}
+
 fn assemblyscript(folder: &Path) -> Result<()> {
     require_npm()?;
     make("assemblyscript", &[out("OUT", folder)])
@@ -180,6 +225,6 @@ fn zig(folder: &Path) -> Result<()> {
 }
 
 /// The folder of programs of a Python environment with the tool chains.
-fn tools() -> Result<PathBuf> {
+pub fn tools() -> Result<PathBuf> {
     setup::python_environment("gristmill-languages", TOOLS).map(|folder| folder.join("bin"))
 }

@@ -10,6 +10,7 @@ mod demo;
 mod kafka;
 mod languages;
 mod licences;
+mod page;
 mod setup;
 mod steps;
 mod test;
@@ -25,15 +26,28 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   demo [--orders N|FILE …]    build everything and run the main job on retail orders
-  test [--without-clients]    format, lints, licences, every test, the suites of other people's clients
+  test [--without-clients]    format, lints, licences, every test, the suites of other people's clients, the page
+                              in a browser
   languages [NAME …]          build every SDK's example stages, and run them through the host
+  page                        the page in Chromium, with screenshots of what it looks like
+  projects [NAME …]           make, build and test a project of every kind in each language, from nothing to a pipeline
   licences                    the licences of everything that is built in, against deny.toml
   bench [NAME …]              how fast: `chain` (stages, engine), `delivery` (what exactly once costs),
-                              `broker` (beside Apache Kafka)
+                              `broker` (beside Apache Kafka); `page` alone: with 1,000 topics and 100 pipelines
+  bench delivery --streams    beside Kafka Streams with exactly_once_v2
+  bench table                 what a commit to a Delta table costs, the first as the ten-thousandth
   bench restart [--gigabytes N]
                               how fast the broker starts on a large data folder, after a stop and after a kill
   torture broker [--cycles N] [--seed N]
                               kill -9 of the broker under load, 1,000 times, then what is left is checked
+  torture reload [--reloads N] [--rate N]
+                              200 reloads of a module under 20,000 orders a second, each record checked
+  torture pipelines [--cycles N] [--seed N] [--kafka]
+                              300 times something fails under running pipelines, then every sink is checked;
+                              with Apache Kafka in three nodes in place of the built-in broker
+  torture stages [--rows N] [LANGUAGE …]
+                              10,000,000 rows through a good and a leaking stage of each language: the host's
+                              memory stays flat
 
 What follows `demo` goes to `gristmill demo`: see `cargo xtask demo --help`.";
 
@@ -55,6 +69,8 @@ fn run(arguments: Vec<String>) -> Result<()> {
         "demo" => demo::run(rest),
         "test" => test::run(rest),
         "languages" => languages::run(rest),
+        "page" => page::run(),
+        "projects" => languages::projects(rest),
         "licences" => licences::check(),
         "bench" => bench::run(rest),
         "torture" => torture::run(rest),

@@ -22,12 +22,16 @@ struct Program {
     debian_package: &'static str,
 }
 
-const CLIENT_PROGRAMS: [Program; 5] = [
+const CLIENT_PROGRAMS: [Program; 8] = [
     Program { name: "kcat", probe: &["-V"], debian_package: "kcat" },
-    Program { name: "java", probe: &["-version"], debian_package: "default-jre-headless" },
+    // Of the development kit: it compiles the clients of pipelines/clients.
+    Program { name: "javac", probe: &["-version"], debian_package: "default-jdk-headless" },
     Program { name: "mvn", probe: &["-v"], debian_package: "maven" },
     Program { name: "openssl", probe: &["version"], debian_package: "openssl" },
     Program { name: "python3", probe: &["-c", "import ensurepip"], debian_package: "python3-venv" },
+    Program { name: "node", probe: &["--version"], debian_package: "nodejs" },
+    Program { name: "npm", probe: &["--version"], debian_package: "npm" },
+    Program { name: "chromium", probe: &["--version"], debian_package: "chromium" },
 ];
 
 /// Adds the WebAssembly target to the Rust in use if it is missing.

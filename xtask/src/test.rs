@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::steps::Steps;
-use crate::{clients, languages, licences, setup, tool};
+use crate::{clients, languages, licences, page, setup, tool};
 
 /// Names the Python with the independent readers to the tests.
-const PYTHON_VARIABLE: &str = "GRISTMILL_PYTHON";
+pub const PYTHON_VARIABLE: &str = "GRISTMILL_PYTHON";
 
 pub fn run(arguments: &[String]) -> Result<()> {
     let with_clients = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -36,6 +36,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     steps.step("tests", || {
         let mut cargo = tool::cargo(&["test", "--release", "--workspace"]);
         cargo.env(PYTHON_VARIABLE, &python).env(languages::REQUIRED_VARIABLE, languages::all());
+        cargo.env(languages::TOOLS_VARIABLE, languages::tools()?);
         tool::run(&mut cargo)
     })?;
     steps.step("lints", || {
@@ -45,8 +46,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
     })?;
     if with_clients {
         steps.step("clients", || clients::run(&python))?;
+        steps.step("page", page::run)?;
     } else {
-        eprintln!("left out: the suites of kcat, confluent-kafka and Kafka's console tools");
+        eprintln!(
+            "left out: the suites of kcat, confluent-kafka and Kafka's console tools, the page in a browser"
+        );
     }
     Ok(())
 }

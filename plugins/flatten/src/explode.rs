@@ -45,6 +45,11 @@ pub fn explode(exploded: &ColumnView<'_>, rules: Rules, rows: &mut Rows<'_>, run
         Element::Value => Some(exploded.elements()).filter(|_| !rules.keep_null_elements),
     };
     let elements = elements.filter(|elements| elements.null_count() > 0);
+    if exploded.null_count() == 0 && elements.is_none() && !rules.outer && rows.position.is_none() {
+        let offsets = exploded.offsets();
+        push_numbers(offsets, rows.numbers);
+        return runs.push_elements(offsets[0] as usize..offsets[exploded.len()] as usize);
+    }
     for row in 0..exploded.len() {
         let before = rows.numbers.len();
         if exploded.is_valid(row) {
@@ -70,6 +75,26 @@ pub fn sources<'v, 'a>(exploded: &'v ColumnView<'a>, element: Element) -> &'v [C
         Element::Struct => exploded.elements().children(),
         Element::Value | Element::Entry => exploded.children(),
     }
+}
+
+/// Row numbers that are written at once.
+const NUMBERS_AT_ONCE: usize = 4;
+
+/// Appends the number of each row as often as it has elements. What is written beyond them, the next row writes over:
+/// few rows have more than [`NUMBERS_AT_ONCE`], and a loop for each would cost more.
+fn push_numbers(offsets: &[i32], numbers: &mut Vec<u32>) {
+    let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
+    let start = numbers.len();
+    numbers.resize(start + (last - first) + NUMBERS_AT_ONCE, 0);
+    for (row, ends) in offsets.windows(2).enumerate() {
+        let at = start + (ends[0] as usize - first);
+        let end = start + (ends[1] as usize - first);
+        numbers[at..at + NUMBERS_AT_ONCE].fill(number(row));
+        if end - at > NUMBERS_AT_ONCE {
+            numbers[at + NUMBERS_AT_ONCE..end].fill(number(row));
+        }
+    }
+    numbers.truncate(start + (last - first));
 }
 
 fn push_with_nulls(

@@ -96,6 +96,21 @@ const ORDERS: &str =
     "order_id long, items array<struct<id: long, name: string>>, tags array<string>";
 
 #[test]
+fn rows_with_many_elements_and_with_none_are_numbered() {
+    let lengths = [5, 0, 4, 9, 1, 0, 0, 3, 12, 0];
+    let arrays = lengths.iter().map(|count| (0..*count).map(|n| n.to_string()).collect());
+    let values: Vec<Value> = arrays.map(|texts: Vec<String>| json!(texts)).collect();
+    for values in [&values[..], &values[2..8], &values[1..2], &[]] {
+        let (_, rows) = flatten(&json!({ "explode": "tags" }), ORDERS, "tags", values);
+        let row = |(row, tags): (usize, &Value)| {
+            let tags = tags.as_array().unwrap().iter();
+            tags.map(|tag| json!([row, tag])).collect::<Vec<_>>()
+        };
+        assert_eq!(rows, values.iter().enumerate().flat_map(row).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn rows_come_out_as_in_spark() {
     let x = json!({ "id": 1, "name": "x" });
     let y = json!({ "id": 2, "name": null });

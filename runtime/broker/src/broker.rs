@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kafka_protocol::ResponseError;
@@ -14,18 +15,22 @@ use uuid::Uuid;
 use crate::auth::api_keys::ApiKeys;
 use crate::auth::authorizer::Authorizer;
 use crate::auth::credentials::Credentials;
+use crate::client_quotas::{ClientQuotas, Quota};
 use crate::clock::{Clock, SystemClock};
 use crate::config::BrokerConfig;
 use crate::data_folder::DataFolder;
 use crate::disk::{Disk, OsDisk};
 use crate::fetch_session::FetchSessions;
 use crate::group::{Coordinator, GroupSettings};
+use crate::kept::Kept;
 use crate::lock::lock;
 use crate::log::{CompactionLimits, Flusher, FlusherConfig, Log, LogError};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::quotas::Quotas;
 use crate::refusal::Refusal;
+use crate::session::Session;
+use crate::settings::{Configs, Level, Settings};
 use crate::throttle::Throttle;
 use crate::topic::{self, CONSUMER_OFFSETS, LogSeams, NewTopic, TRANSACTION_STATE, Topic, Topics};
 use crate::topic_config::TopicConfigs;
@@ -39,7 +44,7 @@ pub(crate) const LEADER_EPOCH: i32 = 0;
 /// A broker with its data folder open. [`crate::Server`] puts it on the network.
 #[derive(Debug)]
 pub struct Broker {
-    config: BrokerConfig,
+    settings: Arc<Settings>,
     folder: DataFolder,
     clock: Arc<dyn Clock>,
     topics: Arc<Topics>,
@@ -48,6 +53,7 @@ pub struct Broker {
     transactions: Arc<Transactions>,
     fetch_sessions: FetchSessions,
     quotas: Arc<Quotas>,
+    client_quotas: ClientQuotas,
     credentials: Arc<Credentials>,
     authorizer: Arc<Authorizer>,
     metrics: Metrics,
@@ -78,18 +84,22 @@ impl Broker {
             clock: Arc::clone(&clock),
             flusher: flusher.handle(),
         };
-        let (topics, mut repairs) = Topics::open(config.clone(), seams, folder.was_clean)?;
+        let changed = Kept::open(Arc::clone(&disk), &config.data_dir)?;
+        let settings = Arc::new(Settings::new(config, changed));
+        let config = settings.start();
+        let (topics, mut repairs) = Topics::open(Arc::clone(&settings), seams, folder.was_clean)?;
         let topics = Arc::new(topics);
-        let groups = Arc::new(Coordinator::new(GroupSettings::from(&config), Arc::clone(&clock)));
+        let groups = Arc::new(Coordinator::new(GroupSettings::from(config), Arc::clone(&clock)));
         if let Some(log) = topics.log(CONSUMER_OFFSETS, 0) {
             repairs.extend(groups.use_log(log)?);
         }
+        let client_quotas = Kept::open(Arc::clone(&disk), &config.data_dir)?;
         let credentials = Arc::new(Credentials::open(Arc::clone(&disk), &config.data_dir)?);
         let rights = config.security.authorizer.clone();
         let authorizer = Authorizer::open(rights, Arc::clone(&disk), &config.data_dir)?;
         let producer_ids = Arc::new(ProducerIds::open(disk, &config.data_dir)?);
         let transactions = Arc::new(Transactions::new(
-            TransactionSettings::from(&config),
+            TransactionSettings::from(config),
             Arc::clone(&clock),
             Arc::clone(&topics),
             Arc::clone(&groups),
@@ -98,8 +108,9 @@ impl Broker {
         repairs.extend(transactions.load()?);
         repairs.extend(transactions.abort_unannounced());
         Ok(Broker {
-            quotas: Arc::new(Quotas::new(&config)),
-            config,
+            quotas: Arc::new(Quotas::new(&settings)),
+            client_quotas: ClientQuotas::new(client_quotas),
+            settings,
             folder,
             clock,
             topics,
@@ -117,9 +128,28 @@ impl Broker {
         })
     }
 
-    /// The settings that this broker runs with.
+    /// The settings that this broker was started with.
     pub fn config(&self) -> &BrokerConfig {
-        &self.config
+        self.settings.start()
+    }
+
+    /// The settings that hold now: clients may have changed some.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Changes the settings of the broker: `change` makes the new ones from the present ones. In
+    /// force at once, and on disk when this returns. Blocks.
+    pub(crate) fn alter_settings(
+        &self,
+        level: Level,
+        validate_only: bool,
+        change: impl FnOnce(&Configs) -> Result<Configs, Refusal>,
+    ) -> Result<(), Refusal> {
+        self.settings.change(level, validate_only, change)?;
+        self.quotas.settings_changed(&self.settings);
+        self.topics.settings_changed();
+        Ok(())
     }
 
     /// The id of this broker's cluster; stays with the data folder.
@@ -175,7 +205,7 @@ impl Broker {
         partitions: Option<i32>,
         configs: TopicConfigs,
     ) -> NewTopic {
-        let partitions = partitions.unwrap_or(self.config.default_partitions);
+        let partitions = partitions.unwrap_or(self.config().default_partitions);
         NewTopic { name: name.to_owned(), partitions, configs }
     }
 
@@ -270,6 +300,22 @@ impl Broker {
         &self.quotas
     }
 
+    pub(crate) fn client_quotas(&self) -> &ClientQuotas {
+        &self.client_quotas
+    }
+
+    /// Counts bytes against the quota of the client. Over it, its connection pauses; returns for
+    /// how long, as responses tell it (`throttle_time_ms`).
+    pub(crate) fn throttle(&self, session: &Session, quota: Quota, bytes: usize) -> i32 {
+        let (user, client_id) = (session.principal.name(), &session.client_id);
+        let now_ms = self.clock.now_ms();
+        let wait_ms = self.client_quotas.take(quota, user, client_id, bytes, now_ms);
+        if wait_ms > 0 {
+            session.pause.begin(Duration::from_millis(wait_ms.unsigned_abs()));
+        }
+        i32::try_from(wait_ms).unwrap_or(i32::MAX)
+    }
+
     pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }
@@ -343,7 +389,7 @@ impl Broker {
     pub(crate) fn checkpoint(&self) {
         for topic in self.topics() {
             for (partition, log) in topic.partitions().iter().enumerate() {
-                let grown = log.unchecked_bytes().unwrap_or(0) > self.config.unchecked_bytes_max;
+                let grown = log.unchecked_bytes().unwrap_or(0) > self.config().unchecked_bytes_max;
                 match if grown { log.checkpoint() } else { Ok(()) } {
                     Ok(()) | Err(LogError::Closed) => {}
                     Err(error) => {
@@ -369,9 +415,10 @@ impl Broker {
             }
         }
         due.sort_by(|(one, ..), (other, ..)| other.total_cmp(one));
-        let throttle = Throttle::new(self.config.compaction_bytes_per_second_max);
+        let settings = self.settings.values();
+        let throttle = Throttle::new(settings.compaction_bytes_per_second_max());
         let limits = CompactionLimits {
-            keys_max: CompactionLimits::keys_in(self.config.compaction_memory_bytes),
+            keys_max: CompactionLimits::keys_in(settings.compaction_memory_bytes()),
             pace: &|bytes| throttle.wait(bytes) && !self.stopping.is_cancelled(),
         };
         for (_, name, log) in due {

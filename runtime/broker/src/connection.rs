@@ -22,7 +22,7 @@ use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 pub(crate) use self::transport::Transport;
 
@@ -121,7 +121,8 @@ impl Connection {
         let broker = Arc::clone(&self.broker);
         let idle_max = Duration::from_millis(broker.config().idle_ms_max);
         while !broker.stopping().is_cancelled() {
-            let mut may_read = self.under_way.len() < UNDER_WAY_MAX;
+            let pause = self.session.pause.until();
+            let mut may_read = self.under_way.len() < UNDER_WAY_MAX && pause.is_none();
             let mut missing_room = None;
             if may_read {
                 match self.next_frame()? {
@@ -159,6 +160,7 @@ impl Connection {
                         Err(_) => {}
                     }
                 }
+                () = sleep_until(pause.unwrap_or(until)), if pause.is_some() => {}
                 () = broker.stopping().cancelled() => {}
             }
         }

@@ -5,6 +5,7 @@
 //! | `.lock` | locked while a broker uses the folder |
 //! | `broker.json` | the cluster id |
 //! | `credentials.json`, `acls.json`, `tls/` | see `auth` |
+//! | `broker-configs.json`, `client-quotas.json` | see `settings`, `client_quotas` |
 //! | `.kafka_cleanshutdown` | present: all logs were synced and closed, indexes can be trusted |
 
 use std::path::{Path, PathBuf};

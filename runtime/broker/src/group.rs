@@ -8,8 +8,9 @@ mod record;
 mod state;
 mod subscription;
 
+pub(crate) use coordinator::offsets::CommitRequest;
 pub(crate) use coordinator::{
-    CommitRequest, Coordinator, GroupDescription, GroupListing, GroupSettings, MemberDescription,
+    Coordinator, GroupDescription, GroupListing, GroupSettings, MemberDescription,
 };
 pub(crate) use exchange::{JoinAnswer, JoinRequest, JoinedMember, SyncRequest};
 pub(crate) use offsets_log::OffsetsMarker;

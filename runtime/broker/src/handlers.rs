@@ -5,9 +5,13 @@
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition_reassignments;
 mod alter_user_scram_credentials;
 mod api_versions;
+mod commit_offsets;
+mod config_resource;
 mod create_acls;
 mod create_partitions;
 mod create_topics;
@@ -16,6 +20,7 @@ mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
@@ -23,6 +28,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_transactions;
 mod describe_user_scram_credentials;
+mod elect_leaders;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
@@ -179,9 +185,14 @@ pub(crate) const HANDLERS: &[Handler] = &[
         |call| call.later(create_partitions::handle),
     ),
     handler(ApiKey::DeleteGroups, 0, 2, "{s}", |call| call.now(delete_groups::handle)),
+    handler(ApiKey::ElectLeaders, 0, 2, "1@1 [s {4}] 4", |call| call.now(elect_leaders::handle)),
     handler(
         ApiKey::IncrementalAlterConfigs, 0, 1, "[1 s [s 1 s]] 1",
         |call| call.later(incremental_alter_configs::handle),
+    ),
+    handler(
+        ApiKey::AlterPartitionReassignments, 0, 0, "4 [s [4 {4}]]",
+        |call| call.now(alter_partition_reassignments::handle),
     ),
     handler(
         ApiKey::ListPartitionReassignments, 0, 0, "4 [s {4}]",
@@ -196,6 +207,14 @@ pub(crate) const HANDLERS: &[Handler] = &[
     ),
     handler(
         ApiKey::ListTransactions, 0, 1, "{s} {8} 8@1", |call| call.now(list_transactions::handle),
+    ),
+    handler(
+        ApiKey::DescribeClientQuotas, 0, 1, "[s 1 s] 1",
+        |call| call.now(describe_client_quotas::handle),
+    ),
+    handler(
+        ApiKey::AlterClientQuotas, 0, 1, "[[s s] [s 8 1]] 1",
+        |call| call.later(alter_client_quotas::handle),
     ),
     handler(
         ApiKey::DescribeUserScramCredentials, 0, 0, "[s]",
@@ -253,6 +272,9 @@ pub(crate) fn read(broker: &Arc<Broker>, session: &mut Session, mut frame: Bytes
     ensure!(frame.len() >= 8, "a request of {} bytes", frame.len());
     let mut fixed = &frame[..8];
     let (api_code, version, correlation_id) = (fixed.get_i16(), fixed.get_i16(), fixed.get_i32());
+    if let Some(client_id) = client_id(&frame) {
+        session.client_id = client_id.to_owned(); // for the log, whatever becomes of the request
+    }
     let found = HANDLERS.iter().zip(&*SHAPES).find(|(handler, _)| handler.api as i16 == api_code);
     let Some((handler, shape)) = found else { bail!("unknown request {api_code}") };
     let api = handler.api;
@@ -269,9 +291,17 @@ pub(crate) fn read(broker: &Arc<Broker>, session: &mut Session, mut frame: Bytes
         .check(&frame, version, header_version >= 2)
         .with_context(|| format!("a malformed {api:?} of version {version}"))?;
     session.version = version;
+    session.request_bytes = frame.len();
     session.client_id = header.client_id.map(|id| id.to_string()).unwrap_or_default();
     let (broker, session) = (Arc::clone(broker), session.clone());
     Ok(Read::Call(Call { handler, broker, session, correlation_id, body: frame }))
+}
+
+/// The client's name, which stands at the same place in all headers but the oldest.
+fn client_id(frame: &[u8]) -> Option<&str> {
+    let mut rest = frame.get(8..).filter(|rest| rest.len() >= 2)?;
+    let length = usize::try_from(rest.get_i16()).ok()?;
+    std::str::from_utf8(rest.get(..length)?).ok()
 }
 
 /// True if `frame` begins as a SaslHandshake does.

@@ -32,9 +32,11 @@ mod listener;
 
 mod broker;
 mod data_folder;
+mod inspect;
 mod metrics;
 
 mod auth;
+mod client_quotas;
 mod fetch_session;
 mod transaction;
 
@@ -42,6 +44,7 @@ mod group;
 mod producer_ids;
 mod quotas;
 mod refusal;
+mod settings;
 mod throttle;
 mod topic;
 mod topic_config;
@@ -51,6 +54,7 @@ pub mod partitioner;
 
 pub mod clock;
 pub mod disk;
+mod kept;
 mod lock;
 
 #[cfg(test)]
@@ -65,6 +69,7 @@ pub use auth::scram::{ITERATIONS_MAX, ITERATIONS_MIN, ScramMechanism};
 pub use auth::tls::{CertificateFiles, ClientAuth, TlsConfig};
 pub use broker::Broker;
 pub use config::{BrokerConfig, SecurityConfig};
+pub use inspect::GroupProgress;
 pub use listener::{AdvertisedListener, Listener, SecurityProtocol};
 pub use log::{Durability, Log};
 pub use metrics::{Counter, Metrics};

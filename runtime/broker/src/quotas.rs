@@ -7,12 +7,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::BrokerConfig;
 use crate::lock::lock;
+use crate::settings::Settings;
 
 /// A fetch may take the part `1 / FETCH_SHARE` of what is free, so that a few clients that are slow
 /// to read leave something to the others.
@@ -25,7 +26,7 @@ const FETCH_BYTES_MIN: usize = 1 << 20;
 pub(crate) struct Quotas {
     request_bytes: Budget,
     fetch_bytes: Budget,
-    per_address_max: usize,
+    per_address_max: AtomicUsize,
     per_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -49,20 +50,27 @@ impl Budget {
 }
 
 impl Quotas {
-    pub(crate) fn new(config: &BrokerConfig) -> Quotas {
+    pub(crate) fn new(settings: &Settings) -> Quotas {
+        let config = settings.start();
         Quotas {
             request_bytes: Budget::new(config.queued_request_bytes_max),
             fetch_bytes: Budget::new(config.fetch_memory_bytes_max),
-            per_address_max: config.connections_per_address_max,
+            per_address_max: AtomicUsize::new(settings.values().connections_per_address_max()),
             per_address: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Those that are connected stay.
+    pub(crate) fn settings_changed(&self, settings: &Settings) {
+        let per_address_max = settings.values().connections_per_address_max();
+        self.per_address_max.store(per_address_max, Ordering::Relaxed);
     }
 
     /// A place for a connection from there; None: it has as many as it may.
     pub(crate) fn admit(self: &Arc<Quotas>, address: IpAddr) -> Option<Place> {
         let mut per_address = lock(&self.per_address);
         let present = per_address.entry(address).or_default();
-        if *present >= self.per_address_max {
+        if *present >= self.per_address_max.load(Ordering::Relaxed) {
             return None;
         }
         *present += 1;
@@ -130,7 +138,12 @@ impl Drop for Place {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::BrokerConfig;
+    use crate::disk::faults::FaultDisk;
+    use crate::kept::Kept;
 
     fn quotas(fetch_memory_bytes_max: usize) -> Arc<Quotas> {
         let config = BrokerConfig {
@@ -139,7 +152,8 @@ mod tests {
             connections_per_address_max: 2,
             ..BrokerConfig::default()
         };
-        Arc::new(Quotas::new(&config))
+        let changed = Kept::open(Arc::new(FaultDisk::default()), Path::new("/data"));
+        Arc::new(Quotas::new(&Settings::new(config, changed.unwrap())))
     }
 
     #[test]

@@ -32,3 +32,10 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// What the disk refused.
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Refusal {
+        Refusal::new(ResponseError::KafkaStorageError, format!("{error:#}"))
+    }
+}

@@ -1,14 +1,17 @@
 //! What is known about the client at the other end of one connection, and what it may do.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kafka_protocol::ResponseError;
+use tokio::time::Instant;
 
 use crate::auth::Principal;
 use crate::auth::acl::{Asker, CLUSTER_NAME, Operation, ResourceType};
 use crate::auth::authorizer::Authorizer;
 use crate::listener::Listener;
+use crate::lock::lock;
 
 /// One connection's client, with the request at hand. Handlers get it with every request.
 #[derive(Debug, Clone)]
@@ -26,9 +29,31 @@ pub(crate) struct Session {
     pub(crate) client_id: String,
     /// The version of this request.
     pub(crate) version: i16,
+    /// The size of this request's body.
+    pub(crate) request_bytes: usize,
+    /// Until when the connection takes no more requests: its client is over its quota.
+    pub(crate) pause: Arc<Pause>,
     /// The client's address as ACLs name it.
     host: Arc<str>,
     authorizer: Arc<Authorizer>,
+}
+
+/// A pause that handlers give to a connection, and that it keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Pause(Mutex<Option<Instant>>);
+
+impl Pause {
+    /// From now on; one that is longer stays.
+    pub(crate) fn begin(&self, length: Duration) {
+        let until = Instant::now().checked_add(length);
+        let mut present = lock(&self.0);
+        *present = (*present).max(until);
+    }
+
+    /// None: it is over.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        lock(&self.0).filter(|until| *until > Instant::now())
+    }
 }
 
 impl Session {
@@ -45,6 +70,8 @@ impl Session {
             principal: Principal::anonymous(),
             client_id: String::new(),
             version: 0,
+            request_bytes: 0,
+            pause: Arc::default(),
             host: peer.ip().to_canonical().to_string().into(),
             authorizer,
         }

@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::config::BrokerConfig;
 use crate::disk::Disk;
 use crate::lock::{lock, read, write};
 use crate::log::{self, FlusherHandle, Log, LogError, Recovery};
 use crate::refusal::Refusal;
+use crate::settings::Settings;
 use crate::topic_config::{self, TopicConfigs};
 
 /// The internal topic of committed offsets and groups.
@@ -113,7 +113,7 @@ pub(crate) struct LogSeams {
 /// All topics of a broker.
 #[derive(Debug)]
 pub(crate) struct Topics {
-    config: BrokerConfig,
+    settings: Arc<Settings>,
     seams: LogSeams,
     table: RwLock<Table>,
     /// Held through a whole creation or deletion; `table` is locked only to put the result in.
@@ -173,14 +173,14 @@ impl Topics {
     /// Opens every listed topic, recovering logs where `was_clean` is false. Returns what was
     /// repaired, in sentences.
     pub(crate) fn open(
-        config: BrokerConfig,
+        settings: Arc<Settings>,
         seams: LogSeams,
         was_clean: bool,
     ) -> Result<(Topics, Vec<String>)> {
-        let topics =
-            Topics { config, seams, table: RwLock::new(Table::default()), change: Mutex::new(()) };
+        let (table, change) = (RwLock::new(Table::default()), Mutex::new(()));
+        let topics = Topics { settings, seams, table, change };
         let mut repairs = Vec::new();
-        let removed = log::remove_deleted(topics.seams.disk.as_ref(), &topics.config.data_dir)?;
+        let removed = log::remove_deleted(topics.seams.disk.as_ref(), topics.data_dir())?;
         repairs.extend(removed.iter().map(|name| format!("removed deleted folder `{name}`")));
         let mut list = topics.read_list()?;
         let deleting = list.topics.iter().any(|topic| topic.deleting);
@@ -242,7 +242,7 @@ impl Topics {
     }
 
     fn check_room(&self, table: &Table, more: usize) -> Result<(), Refusal> {
-        let partitions_max = self.config.partitions_max;
+        let partitions_max = self.settings.start().partitions_max;
         if table.partitions + more <= partitions_max {
             return Ok(());
         }
@@ -267,7 +267,7 @@ impl Topics {
         let before = self.list();
         let mut after = before.clone();
         after.push(listed.clone());
-        self.write_list(&ListFile { topics: after }).map_err(|error| self.storage(error))?;
+        self.write_list(&ListFile { topics: after })?;
         match self.open_topic(&listed, 0, true, &mut Vec::new()) {
             Ok(topic) => {
                 let topic = Arc::new(topic);
@@ -276,7 +276,7 @@ impl Topics {
             }
             Err(error) => {
                 self.undo(&listed, 0, before);
-                Err(self.storage(error))
+                Err(error.into())
             }
         }
     }
@@ -293,7 +293,7 @@ impl Topics {
         let mut after = before.clone();
         after.retain(|other| other.name != name);
         after.push(listed.clone());
-        self.write_list(&ListFile { topics: after }).map_err(|error| self.storage(error))?;
+        self.write_list(&ListFile { topics: after })?;
         match self.open_topic(&listed, present, true, &mut Vec::new()) {
             Ok(mut grown) => {
                 grown.partitions.splice(0..0, topic.partitions.iter().cloned());
@@ -302,7 +302,7 @@ impl Topics {
             }
             Err(error) => {
                 self.undo(&listed, present, before);
-                Err(self.storage(error))
+                Err(error.into())
             }
         }
     }
@@ -345,8 +345,8 @@ impl Topics {
         for listed in after.iter_mut().filter(|listed| listed.name == name) {
             listed.configs.clone_from(&configs);
         }
-        self.write_list(&ListFile { topics: after }).map_err(|error| self.storage(error))?;
-        let config = topic_config::log_config(&configs, &self.config);
+        self.write_list(&ListFile { topics: after })?;
+        let config = topic_config::log_config(&configs, &self.settings.values());
         for log in &topic.partitions {
             log.set_config(config.clone());
         }
@@ -354,6 +354,18 @@ impl Topics {
         let altered = Topic { name: name.to_owned(), id, configs, partitions };
         write(&self.table).insert(Arc::new(altered));
         Ok(())
+    }
+
+    /// Puts settings of the broker that have changed in force for topics that follow it.
+    pub(crate) fn settings_changed(&self) {
+        let _change = lock(&self.change);
+        let values = self.settings.values();
+        for topic in self.all() {
+            let config = topic_config::log_config(&topic.configs, &values);
+            for log in &topic.partitions {
+                log.set_config(config.clone());
+            }
+        }
     }
 
     /// Removes a topic and its records. Blocks.
@@ -364,7 +376,7 @@ impl Topics {
         for other in marked.iter_mut().filter(|other| other.name == name) {
             other.deleting = true;
         }
-        self.write_list(&ListFile { topics: marked }).map_err(|error| self.storage(error))?;
+        self.write_list(&ListFile { topics: marked })?;
         write(&self.table).remove(name);
         for log in &topic.partitions {
             if let Err(error) = log.delete() {
@@ -426,7 +438,7 @@ impl Topics {
         from_partition: usize,
         was_clean: bool,
     ) -> Vec<Result<(Log, Recovery), LogError>> {
-        let config = topic_config::log_config(&listed.configs, &self.config);
+        let config = topic_config::log_config(&listed.configs, &self.settings.values());
         let open = |partition| {
             Log::open(
                 Arc::clone(&self.seams.disk),
@@ -462,7 +474,11 @@ impl Topics {
     }
 
     fn folder(&self, name: &str, partition: usize) -> PathBuf {
-        self.config.data_dir.join(format!("{name}-{partition}"))
+        self.data_dir().join(format!("{name}-{partition}"))
+    }
+
+    fn data_dir(&self) -> &Path {
+        &self.settings.start().data_dir
     }
 
     fn list(&self) -> Vec<ListedTopic> {
@@ -470,7 +486,7 @@ impl Topics {
     }
 
     fn list_path(&self) -> PathBuf {
-        self.config.data_dir.join(LIST_FILE)
+        self.data_dir().join(LIST_FILE)
     }
 
     fn cannot_write_list(&self) -> String {
@@ -510,7 +526,7 @@ impl Topics {
         for partition in 0..listed.partitions as usize {
             self.remove_folder(&self.folder(&listed.name, partition))?;
         }
-        let data_dir = &self.config.data_dir;
+        let data_dir = self.data_dir();
         let synced = self.seams.disk.sync_directory(data_dir);
         synced.with_context(|| format!("cannot sync `{}`", data_dir.display()))
     }
@@ -540,7 +556,7 @@ impl Topics {
     }
 
     fn report_unclaimed(&self, list: &ListFile, repairs: &mut Vec<String>) -> Result<()> {
-        let data_dir = &self.config.data_dir;
+        let data_dir = self.data_dir();
         let entries = self.seams.disk.list(data_dir);
         let entries = entries.with_context(|| format!("cannot list `{}`", data_dir.display()))?;
         for entry in entries.iter().filter(|entry| entry.is_directory) {
@@ -552,10 +568,6 @@ impl Topics {
             }
         }
         Ok(())
-    }
-
-    fn storage(&self, error: anyhow::Error) -> Refusal {
-        Refusal::new(ResponseError::KafkaStorageError, format!("{error:#}"))
     }
 }
 

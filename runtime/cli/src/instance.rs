@@ -25,8 +25,12 @@ impl Instance {
     /// Takes a name that is free.
     pub fn claim(data_dir: &Path) -> Result<Instance> {
         let folder = data_dir.join("instances");
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create the folder `{}`", folder.display()))?;
+        std::fs::create_dir_all(&folder).with_context(|| {
+            format!(
+                "cannot create the folder `{}`; choose another with --data-dir",
+                folder.display()
+            )
+        })?;
         for number in 0..INSTANCES_MAX {
             let path = folder.join(number.to_string());
             let named = claim_file(&path);

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use gristmill_connectors::Cluster;
+use clap::builder::PossibleValuesParser;
 use gristmill_connectors::replay::{ReplaySetup, StoredLetter};
+use gristmill_engine::tree::kind_text;
+use gristmill_host::FailureKind;
 
 use crate::flags::BootstrapFlags;
 use crate::pipelines;
@@ -32,8 +34,8 @@ pub struct PickFlags {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// Only letters of this kind: rejected, refused, trap, time-out, memory-limit, output-limit, bad-output
-    #[arg(long, value_name = "KIND")]
+    /// Only letters of this kind
+    #[arg(long, value_name = "KIND", value_parser = kinds())]
     kind: Option<String>,
 
     /// Only letters of this partition of the dead letter topic
@@ -43,6 +45,12 @@ pub struct PickFlags {
     /// Only the letter at this offset of the dead letter topic, or those of a range
     #[arg(long, value_name = "N|FIRST-LAST", value_parser = offsets)]
     offset: Option<(i64, i64)>,
+}
+
+fn kinds() -> PossibleValuesParser {
+    use FailureKind::{BadOutput, MemoryLimit, OutputLimit, Refused, Rejected, TimedOut, Trapped};
+    let kinds = [Rejected, Refused, Trapped, TimedOut, MemoryLimit, OutputLimit, BadOutput];
+    PossibleValuesParser::new(kinds.map(kind_text))
 }
 
 fn offsets(text: &str) -> Result<(i64, i64), String> {
@@ -60,7 +68,7 @@ impl LettersFlags {
         let path = Path::new(&self.target);
         let is_file = path.exists() || path.extension().is_some_and(|ending| ending == "toml");
         if !is_file {
-            let (cluster, topic) = (Cluster::new(&self.broker.bootstrap), self.target.clone());
+            let (cluster, topic) = (self.broker.cluster()?, self.target.clone());
             let group = format!("gristmill-{topic}-replay");
             return Ok(ReplaySetup { cluster, topic, group, pipeline: None, dry_run });
         }
@@ -70,7 +78,7 @@ impl LettersFlags {
             return Err(UserError::new(message).into());
         };
         Ok(ReplaySetup {
-            cluster: pipelines::cluster(&pipeline.source, &self.broker),
+            cluster: pipelines::cluster(&pipeline.source, &self.broker)?,
             topic: dead_letter.topic.clone(),
             group: format!("gristmill-{}-replay", pipeline.name),
             pipeline: Some(pipeline.name.clone()),

@@ -2,12 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use gristmill_broker::{
-    BrokerConfig, Durability, Listener, SecurityProtocol, Server, TopicConfigs,
+    Broker, BrokerConfig, Durability, Listener, SaslMechanism, SecurityProtocol, Server,
+    TopicConfigs,
 };
 
+use crate::http::HttpFlags;
+use crate::http::site::KeyedListener;
 use crate::security::SecurityFlags;
 use crate::user_error::UserError;
 
@@ -22,6 +26,9 @@ pub struct LocalFlags {
     /// protocol is named; port 0 takes a free one; may be given once for each protocol
     #[arg(long, value_name = "[PROTOCOL://]ADDR", default_value = "127.0.0.1:9092")]
     pub listen: Vec<Listener>,
+
+    #[command(flatten)]
+    pub http: HttpFlags,
 
     #[command(flatten)]
     pub security: SecurityFlags,
@@ -76,6 +83,8 @@ pub fn data_dir(given: Option<&Path>) -> Result<PathBuf> {
 /// The built-in broker of this process.
 pub struct LocalBroker {
     server: Server,
+    /// Listeners that were asked for; those of our own come behind them.
+    listeners_wanted: usize,
 }
 
 impl LocalBroker {
@@ -105,6 +114,8 @@ impl LocalBroker {
         default_partitions: i32,
     ) -> Result<LocalBroker> {
         flags.security.advertise(&mut listeners)?;
+        let listeners_wanted = flags.listen.len();
+        add_page_listener(&mut listeners);
         let config = BrokerConfig {
             data_dir: flags.broker_dir()?,
             listeners,
@@ -121,7 +132,7 @@ impl LocalBroker {
             let ssl_ca_location = ca.display();
             tracing::info!(%ssl_ca_location, "clients must trust the development certificate");
         }
-        Ok(LocalBroker { server })
+        Ok(LocalBroker { server, listeners_wanted })
     }
 
     /// `host:port` for clients of this process.
@@ -132,9 +143,27 @@ impl LocalBroker {
         reachable(address).to_string()
     }
 
-    /// Where each listener is.
+    /// Where each listener is that was asked for.
     pub fn addresses(&self) -> &[(SecurityProtocol, SocketAddr)] {
-        self.server.addresses()
+        &self.server.addresses()[..self.listeners_wanted]
+    }
+
+    /// The broker itself, for work in the same process.
+    pub fn broker(&self) -> &Arc<Broker> {
+        self.server.broker()
+    }
+
+    /// Where the page speaks to the broker as its visitors; `None`: nobody needs a key.
+    pub fn keyed_listener(&self) -> Option<KeyedListener> {
+        let mut addresses = self.server.addresses().iter();
+        let found = addresses.find(|(protocol, _)| *protocol == SecurityProtocol::SaslPlaintext);
+        let offered = &self.server.broker().config().security.sasl_mechanisms;
+        let mut preferred = [SaslMechanism::Plain].into_iter().chain(SaslMechanism::ALL);
+        let mechanism = preferred.find(|mechanism| offered.contains(mechanism));
+        found.zip(mechanism).map(|((_, address), mechanism)| KeyedListener {
+            bootstrap: reachable(*address).to_string(),
+            mechanism,
+        })
     }
 
     /// The file that clients must trust while the broker shows a development certificate.
@@ -176,6 +205,15 @@ impl LocalBroker {
     /// Answers what is under way, syncs, and leaves the data folder clean.
     pub async fn shutdown(self) -> Result<()> {
         self.server.shutdown().await
+    }
+}
+
+/// Where clients need keys, the page is one of them: it comes over loopback, where nothing needs to be encrypted.
+fn add_page_listener(listeners: &mut Vec<Listener>) {
+    let keyed = listeners.iter().any(|it| it.protocol.has_sasl());
+    if keyed && !listeners.iter().any(|it| it.protocol == SecurityProtocol::SaslPlaintext) {
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        listeners.push(Listener::new(SecurityProtocol::SaslPlaintext, address));
     }
 }
 

@@ -7,12 +7,18 @@ use anyhow::{Result, bail};
 use gristmill_connectors::Cluster;
 use gristmill_engine::config::{self, Diagnostic, LoadContext, Pipeline, SinkKind, SourceConfig};
 use gristmill_engine::plan::Plan;
-use gristmill_host::Host;
+use gristmill_host::{Host, HostConfig};
 
 use gristmill_cli::shipped::{SHIPPED, names};
 
 use crate::flags::BootstrapFlags;
 use crate::user_error::UserError;
+
+/// The host of a command that starts nothing: it shares compiled modules with `run`, where there is a data folder.
+pub fn host() -> Result<Host> {
+    let cache_dir = crate::local::data_dir(None).ok().map(|folder| folder.join("cache"));
+    Ok(Host::new(HostConfig { cache_dir, ..HostConfig::default() })?)
+}
 
 /// The pipeline files that `paths` name: files as they are, folders by their `*.toml`, sorted.
 pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
@@ -68,7 +74,8 @@ fn refused(diagnostics: &[Diagnostic]) -> anyhow::Error {
     mistakes(diagnostics.len()).into()
 }
 
-fn mistakes(count: usize) -> UserError {
+/// What ends a command that found so many.
+pub fn mistakes(count: usize) -> UserError {
     let s = if count == 1 { "" } else { "s" };
     UserError::new(format!("{count} mistake{s}, nothing was started"))
 }
@@ -81,13 +88,15 @@ pub fn plan_one(host: &Host, file: &Path) -> Result<Plan> {
     plan_file(host, file).map_err(|diagnostics| refused(&diagnostics))
 }
 
-/// The cluster that a pipeline reads from, as a client beside it reaches it; `broker` is where the built-in one is.
-pub fn cluster(source: &SourceConfig, broker: &BootstrapFlags) -> Cluster {
+/// The cluster that a pipeline reads from, as a client beside it reaches it; `broker` says where the built-in one is.
+pub fn cluster(source: &SourceConfig, broker: &BootstrapFlags) -> Result<Cluster> {
+    let mut cluster = match &source.brokers {
+        Some(brokers) => Cluster::new(brokers),
+        None => broker.built_in()?,
+    };
     let properties = source.connection_properties();
-    Cluster {
-        bootstrap: source.brokers.clone().unwrap_or_else(|| broker.bootstrap.clone()),
-        properties: properties.map(|(name, value)| (name.clone(), value.clone())).collect(),
-    }
+    cluster.properties.extend(properties.map(|(name, value)| (name.clone(), value.clone())));
+    Ok(cluster)
 }
 
 /// Reads and plans every file; nothing has been started or opened yet.
@@ -113,6 +122,36 @@ pub fn plan(host: &Host, files: &[PathBuf]) -> Result<Vec<Plan>> {
     Ok(plans)
 }
 
+/// A file, and all that is to be said of it.
+pub struct Examined {
+    /// Absent: it has mistakes.
+    pub plan: Option<Plan>,
+    /// Mistakes, or warnings.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads and plans every file, and prints nothing.
+///
+/// # Errors
+/// Two of them have one name.
+pub fn examine(host: &Host, files: &[PathBuf]) -> Result<Vec<Examined>> {
+    let examined: Vec<Examined> = files.iter().map(|file| examine_file(host, file)).collect();
+    refuse_twins(examined.iter().filter_map(|file| file.plan.as_ref()))?;
+    Ok(examined)
+}
+
+fn examine_file(host: &Host, file: &Path) -> Examined {
+    let context = LoadContext { shipped: &names(), environment: &|name| std::env::var(name).ok() };
+    let loaded = match config::load(file, &context) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => return Examined { plan: None, diagnostics },
+    };
+    match Plan::new(host, loaded.pipeline, SHIPPED) {
+        Ok(plan) => Examined { plan: Some(plan), diagnostics: loaded.warnings },
+        Err(diagnostics) => Examined { plan: None, diagnostics },
+    }
+}
+
 fn plan_file(host: &Host, file: &Path) -> Result<Plan, Vec<Diagnostic>> {
     let pipeline = load_with(file, &|name| std::env::var(name).ok())?;
     Plan::new(host, pipeline, SHIPPED)
@@ -135,9 +174,9 @@ fn print(diagnostics: &[Diagnostic]) {
 }
 
 /// Cursors are kept under a pipeline's name, so two of the same name would fight over them.
-fn refuse_twins(plans: &[Plan]) -> Result<()> {
+fn refuse_twins<'p>(plans: impl IntoIterator<Item = &'p Plan>) -> Result<()> {
     let mut seen: BTreeMap<&str, &Path> = BTreeMap::new();
-    for Pipeline { name, file, .. } in plans.iter().map(|plan| &plan.pipeline) {
+    for Pipeline { name, file, .. } in plans.into_iter().map(|plan| &plan.pipeline) {
         if let Some(first) = seen.insert(name, file) {
             bail!(UserError::new(format!(
                 "`{}` and `{}` are both named `{name}`: a pipeline's name is where its cursors are kept, give each its own",

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use flate2::read::MultiGzDecoder;
@@ -14,9 +14,13 @@ use indicatif::ProgressBar;
 
 use crate::user_error::UserError;
 
+mod headers;
 mod key;
+mod pace;
 
+pub use headers::{Header, parse as parse_headers};
 pub use key::KeyRule;
+pub use pace::{Pace, Rate};
 
 /// Longest line that is taken, in bytes; brokers refuse records far below this.
 const LINE_BYTES_MAX: u64 = 64 << 20;
@@ -36,8 +40,13 @@ pub struct Record {
 
 /// A stream of records.
 pub enum Records {
-    Generated { orders: Orders, left: u64 },
+    Generated {
+        orders: Orders,
+        left: u64,
+    },
     Lines(Lines),
+    /// A file from the beginning again, whenever it is at its end.
+    Repeated(Repeated),
 }
 
 impl Records {
@@ -63,6 +72,39 @@ impl Records {
         Ok(Records::Lines(Lines { input, name, number: 0, key }))
     }
 
+    /// As [`file`](Self::file), again and again.
+    ///
+    /// # Errors
+    /// As those, and a pipe: it is read once.
+    pub fn repeated(path: &Path, key: KeyRule, progress: &ProgressBar) -> Result<Records> {
+        let lines = Records::file(path, key.clone(), progress)?;
+        if !path.is_file() {
+            let name = path.display();
+            return Err(UserError::new(format!(
+                "`{name}` cannot be read again: --loop takes a file"
+            ))
+            .into());
+        }
+        let Records::Lines(lines) = lines else { bail!("a file has lines") };
+        let progress = progress.clone();
+        Ok(Records::Repeated(Repeated {
+            path: path.to_owned(),
+            key,
+            progress,
+            lines,
+            rounds: 0,
+            any: false,
+        }))
+    }
+
+    /// How often the whole input has been read to its end.
+    pub fn rounds(&self) -> u64 {
+        match self {
+            Records::Repeated(repeated) => repeated.rounds,
+            _ => 0,
+        }
+    }
+
     /// The lines of standard input.
     pub fn stdin(key: KeyRule) -> Records {
         let input = Box::new(BufReader::new(io::stdin()));
@@ -76,6 +118,7 @@ impl Records {
     pub fn next(&mut self) -> Result<Option<Record>> {
         match self {
             Records::Lines(lines) => lines.next(),
+            Records::Repeated(repeated) => repeated.next(),
             Records::Generated { left: 0, .. } => Ok(None),
             Records::Generated { orders, left } => {
                 *left -= 1;
@@ -84,6 +127,39 @@ impl Records {
                     value: order.json.into_bytes(),
                 }))
             }
+        }
+    }
+}
+
+/// A file, and where in it we are.
+pub struct Repeated {
+    path: PathBuf,
+    key: KeyRule,
+    progress: ProgressBar,
+    lines: Lines,
+    rounds: u64,
+    /// Whether this round has had a record.
+    any: bool,
+}
+
+impl Repeated {
+    fn next(&mut self) -> Result<Option<Record>> {
+        loop {
+            if let Some(record) = self.lines.next()? {
+                self.any = true;
+                return Ok(Some(record));
+            }
+            if !std::mem::take(&mut self.any) {
+                // Without records there would be no end to looking for some.
+                return Ok(None);
+            }
+            self.progress.set_position(0);
+            if let Records::Lines(lines) =
+                Records::file(&self.path, self.key.clone(), &self.progress)?
+            {
+                self.lines = lines;
+            }
+            self.rounds += 1;
         }
     }
 }
@@ -199,6 +275,25 @@ mod tests {
         assert_eq!(Ok(record), expected);
         assert!(records.next().unwrap().is_some());
         assert_eq!(records.next().unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_is_read_again_and_again_unless_it_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("orders.jsonl");
+        std::fs::write(&file, "1\n2\n").unwrap();
+        let read = |count: usize| {
+            let mut records =
+                Records::repeated(&file, KeyRule::None, &ProgressBar::hidden()).unwrap();
+            let values = (0..count).map_while(|_| records.next().unwrap());
+            let values: Vec<_> = values.map(|record| record.value).collect();
+            (values, records.rounds())
+        };
+        let (values, rounds) = read(5);
+        assert_eq!(values.concat(), b"12121");
+        assert_eq!(rounds, 2);
+        std::fs::write(&file, "\n").unwrap();
+        assert_eq!(read(5), (vec![], 0));
     }
 
     #[test]

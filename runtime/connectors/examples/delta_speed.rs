@@ -13,7 +13,7 @@ use gristmill_connectors::{DeltaSink, DeltaSinkSetup};
 use gristmill_engine::config::{CommitEvery, DeltaSinkConfig, SchemaEvolution};
 use gristmill_engine::cursors::Cursors;
 use gristmill_engine::offsets::{Offsets, TopicPartition};
-use gristmill_engine::sink::{Commit, Sink, SinkRows};
+use gristmill_engine::sink::{Commit, Sink, SinkRows, When};
 
 /// Rows that a stage hands over at a time.
 const BATCH_ROWS: i64 = 1_000;
@@ -44,7 +44,7 @@ async fn main() -> Result<()> {
         tokio::task::spawn_blocking(write).await??;
         let committing = Instant::now();
         let next = Offsets::from([(at.clone(), first + rows)]);
-        sink.commit(&Cursors::of(&next, 1), true).await?;
+        sink.commit(&Cursors::of(&next, 1), When::Last).await?;
         times.push(committing.elapsed());
     }
     report(commits * rows, begun.elapsed(), times);
@@ -75,7 +75,6 @@ fn setup(table: String) -> DeltaSinkSetup {
             storage: BTreeMap::new(),
         },
         rows: schema(),
-        modules: BTreeMap::new(),
     }
 }
 

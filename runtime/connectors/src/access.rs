@@ -1,16 +1,14 @@
 //! Who may log in to a cluster, and what they may do there: users with SCRAM credentials, and ACLs,
 //! by Kafka's own requests. For the built-in broker and any other.
 //!
-//! The rdkafka crate doesn't wrap these requests: all `unsafe` code about them is here.
+//! The rdkafka crate doesn't wrap these requests: all `unsafe` code about them is here and in `native_admin`.
 //!
 //! Functions are async and answer within [`REACH_TIME_MAX`] if the cluster is out of reach.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString};
 use std::ptr;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
-use rdkafka::admin::AdminClient;
+use anyhow::{Context, Result, bail};
 use rdkafka::bindings as librdkafka;
 use rdkafka::bindings::{
     rd_kafka_AclOperation_t as AclOperation, rd_kafka_AclPermissionType_t as AclPermission,
@@ -18,11 +16,10 @@ use rdkafka::bindings::{
     rd_kafka_ScramMechanism_t as Mechanism,
 };
 
-use crate::admin::{admin_client, on_thread, reach};
-use crate::kafka_client::{ClientEvents, Cluster};
+use crate::admin::{on_thread, reach};
+use crate::kafka_client::Cluster;
+use crate::native_admin::{Admin, MESSAGE_BYTES_MAX, Message, Owned, check, items, text};
 
-/// How long a cluster may take to change users or ACLs.
-const CHANGE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How often a password is hashed (RFC 7677): our secrets are random, more rounds guard nothing.
 const ITERATIONS: i32 = 4096;
 const MECHANISMS: [(Mechanism, &str); 2] = [
@@ -119,14 +116,7 @@ fn deletion(user: &CStr, mechanism: Mechanism) -> *mut Alteration {
 type Alteration = librdkafka::rd_kafka_UserScramCredentialAlteration_t;
 type Binding = librdkafka::rd_kafka_AclBinding_t;
 
-/// A client that asks one thing at a time and waits for the answer.
-struct Admin(AdminClient<ClientEvents>);
-
 impl Admin {
-    fn open(cluster: &Cluster) -> Result<Admin> {
-        admin_client(cluster).map(Admin)
-    }
-
     /// Changes credentials of one user, one for each mechanism.
     fn alter(
         &self,
@@ -225,33 +215,6 @@ impl Admin {
         }
         Ok(())
     }
-
-    /// Sends a request and waits for its answer, which is no error as a whole.
-    fn ask(
-        &self,
-        send: impl FnOnce(*mut librdkafka::rd_kafka_t, *mut librdkafka::rd_kafka_queue_t),
-    ) -> Result<Event> {
-        let client = self.0.inner().native_ptr();
-        // SAFETY: the client outlives the queue, which is destroyed below; the event is ours.
-        unsafe {
-            let queue = librdkafka::rd_kafka_queue_new(client);
-            send(client, queue);
-            let event = librdkafka::rd_kafka_queue_poll(queue, CHANGE_TIME_MAX.as_millis() as i32);
-            librdkafka::rd_kafka_queue_destroy(queue);
-            if event.is_null() {
-                bail!("the cluster did not answer within {} s", CHANGE_TIME_MAX.as_secs());
-            }
-            let event = Event(event);
-            let code = librdkafka::rd_kafka_event_error(event.0);
-            if code == librdkafka::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return Ok(event);
-            }
-            // librdkafka 2.12 points refusals of DescribeUserScramCredentials at a text that is gone,
-            // and would free it with the event: neither is touched.
-            std::mem::forget(event);
-            Err(anyhow!(text(librdkafka::rd_kafka_err2str(code))))
-        }
-    }
 }
 
 /// # Safety
@@ -288,7 +251,7 @@ fn binding(user: &str, resource: Resource, name: &str) -> Result<*mut Binding> {
         Resource::Cluster => NativeResource::RD_KAFKA_RESOURCE_BROKER,
     };
     let (name, principal) = (CString::new(name)?, CString::new(format!("User:{user}"))?);
-    let mut message = [0; 512];
+    let mut message: Message = [0; MESSAGE_BYTES_MAX];
     // SAFETY: the strings live during the call, which copies them.
     let binding = unsafe {
         librdkafka::rd_kafka_AclBinding_new(
@@ -309,7 +272,7 @@ fn binding(user: &str, resource: Resource, name: &str) -> Result<*mut Binding> {
 /// Every ACL that names the user.
 fn filter(user: &str) -> Result<*mut Binding> {
     let principal = CString::new(format!("User:{user}"))?;
-    let mut message = [0; 512];
+    let mut message: Message = [0; MESSAGE_BYTES_MAX];
     // SAFETY: the string lives during the call, which copies it; null leaves a part open.
     let filter = unsafe {
         librdkafka::rd_kafka_AclBindingFilter_new(
@@ -327,67 +290,10 @@ fn filter(user: &str) -> Result<*mut Binding> {
     made(filter, &message)
 }
 
-fn made(binding: *mut Binding, message: &[c_char; 512]) -> Result<*mut Binding> {
+fn made(binding: *mut Binding, message: &Message) -> Result<*mut Binding> {
     if binding.is_null() {
         // SAFETY: librdkafka ends the message with a zero byte within its room.
         bail!("{}", unsafe { text(message.as_ptr()) });
     }
     Ok(binding)
-}
-
-/// # Safety
-/// A null pointer, or an error that lives.
-unsafe fn check(error: *const librdkafka::rd_kafka_error_t) -> Result<()> {
-    if error.is_null() {
-        return Ok(());
-    }
-    // SAFETY: as the caller promises.
-    unsafe {
-        match librdkafka::rd_kafka_error_code(error) {
-            librdkafka::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-            _ => Err(anyhow!(text(librdkafka::rd_kafka_error_string(error)))),
-        }
-    }
-}
-
-/// # Safety
-/// A null pointer, or a text that ends with a zero byte.
-unsafe fn text(text: *const c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: as the caller promises.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
-}
-
-/// # Safety
-/// A null pointer, or the first of `count` items that live for `'a`.
-unsafe fn items<'a, T>(first: *mut T, count: usize) -> &'a [T] {
-    if first.is_null() {
-        return &[];
-    }
-    // SAFETY: as the caller promises.
-    unsafe { std::slice::from_raw_parts(first, count) }
-}
-
-/// An answer of librdkafka.
-struct Event(*mut librdkafka::rd_kafka_event_t);
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: ours, and dropped once.
-        unsafe { librdkafka::rd_kafka_event_destroy(self.0) };
-    }
-}
-
-/// Things of librdkafka that are ours to destroy, and how.
-struct Owned<T>(Vec<*mut T>, unsafe extern "C" fn(*mut T));
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        for item in self.0.iter().filter(|item| !item.is_null()) {
-            // SAFETY: made by librdkafka for us, and dropped once.
-            unsafe { (self.1)(*item) };
-        }
-    }
 }

@@ -2,19 +2,22 @@
 //!
 //! Functions are async and answer within [`REACH_TIME_MAX`] if the cluster is out of reach.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use gristmill_engine::offsets::TopicPartition;
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigSource, ResourceSpecifier};
 use rdkafka::consumer::Consumer;
-use rdkafka::error::RDKafkaErrorCode;
 
 use crate::kafka_client::{
     self, ATTEMPT_TIME_MAX, ClientEvents, Cluster, KafkaConsumer, REACH_TIME_MAX,
 };
 use crate::kafka_producer::{ProducerClient, TopicProducer};
+use crate::log_sizes;
+
+pub use crate::topic_changes::{add_partitions, alter_settings, create_topic};
 
 /// How long a cluster may take to make or delete a topic.
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -41,6 +44,8 @@ pub struct PartitionSummary {
     pub replicas: Vec<i32>,
     pub earliest: i64,
     pub end: i64,
+    /// On its leader's disk; absent where the cluster doesn't tell, and where it was not asked.
+    pub bytes: Option<u64>,
 }
 
 /// A topic in full.
@@ -50,6 +55,8 @@ pub struct TopicDescription {
     pub partitions: Vec<PartitionSummary>,
     /// Settings of the topic; a cluster that does not tell them leaves this empty.
     pub settings: BTreeMap<String, String>,
+    /// Those of them that were set for this topic, and are not the cluster's.
+    pub own_settings: BTreeSet<String>,
 }
 
 /// All topics, by name.
@@ -68,41 +75,10 @@ pub async fn list_topics(cluster: &Cluster) -> Result<Vec<TopicSummary>> {
 /// Errors: there is no such topic; those that are there are named.
 pub async fn describe_topic(cluster: &Cluster, topic: &str) -> Result<TopicDescription> {
     let name = topic.to_string();
-    let partitions = on_thread(cluster, move |cluster| partitions(cluster, &name)).await?;
-    let settings = settings(cluster, topic).await.unwrap_or_default();
-    Ok(TopicDescription { name: topic.to_string(), partitions, settings })
-}
-
-/// Makes a topic. `replication_factor` absent: the cluster's default.
-///
-/// Errors: it exists already, the name or a setting is not accepted.
-pub async fn create_topic(
-    cluster: &Cluster,
-    topic: &str,
-    partitions: i32,
-    replication_factor: Option<i32>,
-    settings: &BTreeMap<String, String>,
-) -> Result<()> {
-    reach(cluster).await?;
-    let admin = admin_client(cluster)?;
-    let replication = TopicReplication::Fixed(replication_factor.unwrap_or(-1));
-    let mut wanted = NewTopic::new(topic, partitions, replication);
-    for (key, value) in settings {
-        wanted = wanted.set(key, value);
-    }
-    let results = admin.create_topics([&wanted], &options()).await;
-    let results = results.map_err(|error| anyhow!("{}", kafka_client::describe(&error)))?;
-    match results.into_iter().next() {
-        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
-            bail!("topic `{topic}` exists already")
-        }
-        Some(Err((_, RDKafkaErrorCode::InvalidTopic))) => {
-            bail!("`{topic}` is no topic name: at most 249 letters, digits, `.`, `_` and `-`")
-        }
-        Some(Err((_, code))) => bail!("topic `{topic}` was not made: {code}"),
-        Some(Ok(_)) => Ok(()),
-        None => bail!("the cluster did not answer about topic `{topic}`"),
-    }
+    let described = on_thread(cluster, move |cluster| sized_partitions(cluster, &name));
+    let partitions = described.await?;
+    let (settings, own_settings) = settings(cluster, topic).await.unwrap_or_default();
+    Ok(TopicDescription { name: topic.to_string(), partitions, settings, own_settings })
 }
 
 /// Deletes a topic with all that is in it.
@@ -110,11 +86,18 @@ pub async fn delete_topic(cluster: &Cluster, topic: &str) -> Result<()> {
     let name = topic.to_string();
     // Names the topics that are there if this one is not.
     on_thread(cluster, move |cluster| partitions(cluster, &name).map(drop)).await?;
-    let admin = admin_client(cluster)?;
+    delete_known(&admin_client(cluster)?, topic).await
+}
+
+/// As [`delete_topic`], of one that is there, by a client that is.
+pub(crate) async fn delete_known(admin: &AdminClient<ClientEvents>, topic: &str) -> Result<()> {
     let results = admin.delete_topics(&[topic], &options()).await;
     let results = results.map_err(|error| anyhow!("{}", kafka_client::describe(&error)))?;
     match results.into_iter().next() {
-        Some(Err((_, code))) => bail!("topic `{topic}` was not deleted: {code}"),
+        Some(Err((_, code))) => {
+            let words = format!("topic `{topic}` was not deleted: {code}");
+            Err(kafka_client::refusal(Some(code), words))
+        }
         Some(Ok(_)) => Ok(()),
         None => bail!("the cluster did not answer about topic `{topic}`"),
     }
@@ -129,15 +112,17 @@ pub struct RecordProducer {
 impl RecordProducer {
     /// Errors: there is no such topic, no broker answers. Nothing is made.
     pub async fn open(cluster: &Cluster, topic: &str) -> Result<RecordProducer> {
-        let name = topic.to_string();
-        let open = move |cluster: &Cluster| {
-            let consumer = asker(cluster)?;
-            if topic_in(&consumer, cluster, &name)?.is_none() {
-                return Err(kafka_client::no_topic(&consumer, cluster, &name));
-            }
-            TopicProducer::new(ProducerClient::open(cluster, None)?, &name)
-        };
-        Ok(RecordProducer { producer: Arc::new(on_thread(cluster, open).await?) })
+        require_topic(cluster, topic).await?;
+        let producer = TopicProducer::new(ProducerClient::open(cluster, None)?, topic)?;
+        Ok(RecordProducer { producer: Arc::new(producer) })
+    }
+
+    /// As [`open`](Self::open), for one who counts what is not delivered and goes on:
+    /// [`undelivered`](Self::undelivered) and [`drain`](Self::drain).
+    pub async fn open_tolerant(cluster: &Cluster, topic: &str) -> Result<RecordProducer> {
+        require_topic(cluster, topic).await?;
+        let producer = TopicProducer::new(ProducerClient::open(cluster, None)?, topic)?;
+        Ok(RecordProducer { producer: Arc::new(producer.tolerant()) })
     }
 
     /// Hands one record over; blocks while too many are on their way.
@@ -167,6 +152,32 @@ impl RecordProducer {
         let producer = self.producer.clone();
         tokio::task::spawn_blocking(move || producer.client().flush()).await?
     }
+
+    /// Records that were not delivered so far, and why the first of them was not.
+    pub fn undelivered(&self) -> (u64, Option<String>) {
+        self.producer.client().undelivered()
+    }
+
+    /// Returns when everything sent is delivered or given up.
+    ///
+    /// Errors: records are still on their way after the time that a delivery may take.
+    pub async fn drain(&self) -> Result<()> {
+        let producer = self.producer.clone();
+        tokio::task::spawn_blocking(move || producer.client().drain()).await?
+    }
+}
+
+/// Errors: there is no such topic; says which there are.
+pub(crate) async fn require_topic(cluster: &Cluster, topic: &str) -> Result<()> {
+    let name = topic.to_string();
+    on_thread(cluster, move |cluster| {
+        let consumer = asker(cluster)?;
+        match topic_in(&consumer, cluster, &name)? {
+            Some(_) => Ok(()),
+            None => Err(kafka_client::no_topic(&consumer, cluster, &name)),
+        }
+    })
+    .await
 }
 
 /// A topic's summary; `None`: it is not there. Blocks.
@@ -186,7 +197,7 @@ pub(crate) fn create_topic_blocking(cluster: &Cluster, topic: &str, partitions: 
     }
 }
 
-fn topic_in(
+pub(crate) fn topic_in(
     consumer: &KafkaConsumer,
     cluster: &Cluster,
     topic: &str,
@@ -197,7 +208,7 @@ fn topic_in(
     Ok(found.map(summary))
 }
 
-fn summary(topic: &rdkafka::metadata::MetadataTopic) -> TopicSummary {
+pub(crate) fn summary(topic: &rdkafka::metadata::MetadataTopic) -> TopicSummary {
     let replicas = topic.partitions().iter().map(|partition| partition.replicas().len());
     TopicSummary {
         name: topic.name().to_string(),
@@ -207,7 +218,7 @@ fn summary(topic: &rdkafka::metadata::MetadataTopic) -> TopicSummary {
     }
 }
 
-fn partitions(cluster: &Cluster, topic: &str) -> Result<Vec<PartitionSummary>> {
+pub(crate) fn partitions(cluster: &Cluster, topic: &str) -> Result<Vec<PartitionSummary>> {
     let consumer = asker(cluster)?;
     let metadata = kafka_client::metadata(&consumer, cluster, Some(topic))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
@@ -225,29 +236,62 @@ fn partitions(cluster: &Cluster, topic: &str) -> Result<Vec<PartitionSummary>> {
             replicas: partition.replicas().to_vec(),
             earliest,
             end,
+            bytes: None,
         });
     }
     partitions.sort_by_key(|partition| partition.partition);
     Ok(partitions)
 }
 
-async fn settings(cluster: &Cluster, topic: &str) -> Result<BTreeMap<String, String>> {
+/// With sizes, where the cluster tells them.
+fn sized_partitions(cluster: &Cluster, topic: &str) -> Result<Vec<PartitionSummary>> {
+    let mut partitions = partitions(cluster, topic)?;
+    let consumer = asker(cluster)?;
+    let metadata = kafka_client::metadata(&consumer, cluster, Some(topic))?;
+    let leaders = log_sizes::leaders(&metadata, |name| name == topic);
+    match log_sizes::of_leaders(cluster, &leaders) {
+        Ok(sizes) => {
+            for partition in &mut partitions {
+                let at = TopicPartition::new(topic, partition.partition);
+                partition.bytes = sizes.get(&at).copied();
+            }
+        }
+        Err(error) => tracing::debug!(topic, "sizes are unknown: {error:#}"),
+    }
+    Ok(partitions)
+}
+
+/// All settings, and the names of the topic's own.
+async fn settings(
+    cluster: &Cluster,
+    topic: &str,
+) -> Result<(BTreeMap<String, String>, BTreeSet<String>)> {
     let admin = admin_client(cluster)?;
     let resource = ResourceSpecifier::Topic(topic);
     let results = admin.describe_configs([&resource], &options()).await?;
-    let mut settings = BTreeMap::new();
+    let (mut settings, mut own) = (BTreeMap::new(), BTreeSet::new());
     for resource in results.into_iter().flatten() {
         for entry in resource.entries {
+            if entry.source == ConfigSource::DynamicTopic {
+                own.insert(entry.name.clone());
+            }
             if let Some(value) = entry.value.filter(|_| !entry.is_sensitive) {
                 settings.insert(entry.name, value);
             }
         }
     }
-    Ok(settings)
+    Ok((settings, own))
+}
+
+/// Whether librdkafka takes the cluster's properties; nobody is asked.
+///
+/// Errors: names the property.
+pub fn check_settings(cluster: &Cluster) -> Result<()> {
+    asker(cluster).map(drop)
 }
 
 /// A consumer that only asks.
-fn asker(cluster: &Cluster) -> Result<Arc<KafkaConsumer>> {
+pub(crate) fn asker(cluster: &Cluster) -> Result<Arc<KafkaConsumer>> {
     cluster
         .consumer(GROUP, &[("enable.auto.commit", "false"), ("allow.auto.create.topics", "false")])
 }
@@ -259,7 +303,7 @@ pub(crate) fn admin_client(cluster: &Cluster) -> Result<AdminClient<ClientEvents
         .map_err(|error| cluster.misconfigured(&error))
 }
 
-fn options() -> AdminOptions {
+pub(crate) fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(CHANGE_TIME_MAX))
         .operation_timeout(Some(CHANGE_TIME_MAX))

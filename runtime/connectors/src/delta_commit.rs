@@ -39,6 +39,8 @@ pub(crate) enum CommitError {
     TableChanged { version: u64 },
     /// Somebody else committed under one of our application ids.
     Fenced { version: u64, app_id: String },
+    /// Somebody else took out a file that the entry takes out.
+    FileGone { version: u64, path: String },
     /// The store failed again and again, or an entry cannot be read.
     Failed(anyhow::Error),
 }
@@ -62,6 +64,14 @@ enum Winner {
     Harmless,
     TableChanged,
     Fenced(String),
+    FileGone(String),
+}
+
+/// What of somebody else's entry stops us.
+struct Conflicts<'a> {
+    app_ids: &'a BTreeSet<String>,
+    /// Paths of the files that we take out.
+    removed: &'a BTreeSet<String>,
 }
 
 impl Committer {
@@ -80,6 +90,16 @@ impl Committer {
     /// Makes the entry at the next free version and returns that version. When this returns, a
     /// local table's entry is on disk.
     pub(crate) async fn append(&mut self, entry: Entry<'_>) -> Result<u64, CommitError> {
+        self.replace(entry, &BTreeSet::new()).await
+    }
+
+    /// As [`append`](Self::append), for an entry that takes out the files `removed`.
+    pub(crate) async fn replace(
+        &mut self,
+        entry: Entry<'_>,
+        removed: &BTreeSet<String>,
+    ) -> Result<u64, CommitError> {
+        let conflicts = Conflicts { app_ids: entry.app_ids, removed };
         let unique = uuid::Uuid::new_v4().to_string();
         let bytes = render(&entry, &unique).map_err(CommitError::Failed)?;
         for race in 0..RACES_MAX {
@@ -87,7 +107,7 @@ impl Committer {
                 self.version += 1;
                 return Ok(self.version);
             }
-            if self.read_winners(&entry, &unique).await? {
+            if self.read_winners(&conflicts, &unique).await? {
                 return Ok(self.version);
             }
             tokio::time::sleep(race_pause(race)).await;
@@ -98,13 +118,17 @@ impl Committer {
     }
 
     /// Looks at every entry after our version. `true`: one of them is our own.
-    async fn read_winners(&mut self, entry: &Entry<'_>, unique: &str) -> Result<bool, CommitError> {
+    async fn read_winners(
+        &mut self,
+        conflicts: &Conflicts<'_>,
+        unique: &str,
+    ) -> Result<bool, CommitError> {
         loop {
             let version = self.version + 1;
             let read = self.location.log_store.read_commit_entry(version).await;
             let read = read.with_context(|| format!("cannot read log entry {version}"));
             let Some(bytes) = read.map_err(CommitError::Failed)? else { return Ok(false) };
-            match judge(&bytes, entry.app_ids, unique).map_err(CommitError::Failed)? {
+            match judge(&bytes, conflicts, unique).map_err(CommitError::Failed)? {
                 Winner::Ours => {
                     self.sync_log().await.map_err(CommitError::Failed)?;
                     self.version = version;
@@ -113,6 +137,7 @@ impl Committer {
                 Winner::Harmless => self.version = version,
                 Winner::TableChanged => return Err(CommitError::TableChanged { version }),
                 Winner::Fenced(app_id) => return Err(CommitError::Fenced { version, app_id }),
+                Winner::FileGone(path) => return Err(CommitError::FileGone { version, path }),
             }
         }
     }
@@ -172,7 +197,7 @@ fn render(entry: &Entry<'_>, unique: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn judge(bytes: &[u8], app_ids: &BTreeSet<String>, unique: &str) -> Result<Winner> {
+fn judge(bytes: &[u8], conflicts: &Conflicts<'_>, unique: &str) -> Result<Winner> {
     let mut winner = Winner::Harmless;
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
         let action: Value = serde_json::from_slice(line).context("a log entry is not JSON")?;
@@ -183,9 +208,15 @@ fn judge(bytes: &[u8], app_ids: &BTreeSet<String>, unique: &str) -> Result<Winne
             return Ok(Winner::Ours);
         }
         if let Some(app_id) = action.get("txn").and_then(|txn| text(txn, "appId"))
-            && app_ids.contains(&app_id)
+            && conflicts.app_ids.contains(&app_id)
         {
             winner = Winner::Fenced(app_id);
+        }
+        if let Some(path) = action.get("remove").and_then(|remove| text(remove, "path"))
+            && conflicts.removed.contains(&path)
+            && winner == Winner::Harmless
+        {
+            winner = Winner::FileGone(path);
         }
         let changed = action.get("metaData").is_some() || action.get("protocol").is_some();
         if changed && winner == Winner::Harmless {
@@ -208,7 +239,15 @@ mod tests {
 
     fn judged(entry: &str) -> Winner {
         let ours = BTreeSet::from(["a".to_string()]);
-        judge(entry.as_bytes(), &ours, "me").unwrap()
+        let removed = BTreeSet::from(["old".to_string()]);
+        let conflicts = Conflicts { app_ids: &ours, removed: &removed };
+        judge(entry.as_bytes(), &conflicts, "me").unwrap()
+    }
+
+    #[test]
+    fn a_file_that_both_take_out_is_seen() {
+        assert_eq!(judged("{\"remove\":{\"path\":\"old\"}}"), Winner::FileGone("old".into()));
+        assert_eq!(judged("{\"remove\":{\"path\":\"other\"}}"), Winner::Harmless);
     }
 
     #[test]

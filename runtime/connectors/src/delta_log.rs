@@ -15,7 +15,10 @@ use deltalake::logstore::LogStore;
 use deltalake::parquet::arrow::ProjectionMask;
 use deltalake::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use deltalake::{ObjectStore, Path};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
+
+/// Log entries that are asked for at the same time: an object store takes tens of ms for each.
+const READS_AT_ONCE: usize = 16;
 
 /// Application id → version of its newest `txn` action.
 pub(crate) type Transactions = BTreeMap<String, i64>;
@@ -33,9 +36,12 @@ pub(crate) async fn read_transactions(log: &dyn LogStore, version: u64) -> Resul
             .with_context(|| format!("cannot read the checkpoint `{file}`"))?;
     }
     let first = checkpoint.map_or(0, |checkpoint| checkpoint.version + 1);
-    for version in first..=version {
+    let read = |version| async move {
         let entry = log.read_commit_entry(version).await?;
-        let entry = entry.with_context(|| format!("log entry {version} is missing"))?;
+        entry.with_context(|| format!("log entry {version} is missing"))
+    };
+    let mut entries = futures::stream::iter(first..=version).map(read).buffered(READS_AT_ONCE);
+    while let Some(entry) = entries.try_next().await? {
         for line in entry.split(|byte| *byte == b'\n') {
             if let Some(transaction) = transaction(line)? {
                 found.insert(transaction.0, transaction.1);

@@ -40,11 +40,36 @@ pub(crate) struct OpenTable {
 
 /// Opens the table for rows of this schema, making or widening it where the pipeline allows that.
 pub(crate) async fn open(config: &DeltaSinkConfig, rows: &Schema) -> Result<OpenTable> {
-    let location = Location::prepare(&config.table, &config.storage)?;
-    let there = location.log_store.is_delta_table_location().await;
-    if !there.with_context(|| format!("cannot look for a table at `{}`", config.table))? {
+    let location = Location::prepare(&config.table, &config.storage).await?;
+    if !is_there(&location).await? {
         create(&location, config, rows).await?;
     }
+    open_there(location, config, rows).await
+}
+
+/// Looks again at a table that is open. One that has gone meanwhile is not made anew: an empty table
+/// in its place would be filled from the start.
+pub(crate) async fn reopen(
+    location: &Location,
+    config: &DeltaSinkConfig,
+    rows: &Schema,
+) -> Result<OpenTable> {
+    if !is_there(location).await? {
+        bail!("table `{}` is gone: it was there when the pipeline started", config.table);
+    }
+    open_there(location.clone(), config, rows).await
+}
+
+async fn is_there(location: &Location) -> Result<bool> {
+    let there = location.log_store.is_delta_table_location().await;
+    there.with_context(|| format!("cannot look for a table at `{}`", location.written))
+}
+
+async fn open_there(
+    location: Location,
+    config: &DeltaSinkConfig,
+    rows: &Schema,
+) -> Result<OpenTable> {
     for _ in 0..CHANGES_MAX {
         let handle = load(&location).await?;
         let table = handle.arrow_schema()?;
@@ -54,6 +79,21 @@ pub(crate) async fn open(config: &DeltaSinkConfig, rows: &Schema) -> Result<Open
         }
     }
     bail!("table `{}`: others change its schema again and again", config.table)
+}
+
+/// Whether [`open`] would take rows of this schema. Changes nothing but that the folder of a new local table is made.
+pub(crate) async fn check(config: &DeltaSinkConfig, rows: &Schema) -> Result<()> {
+    let location = Location::prepare(&config.table, &config.storage).await?;
+    if !is_there(&location).await? {
+        delta_schema::table_columns(rows)?;
+        return delta_schema::check_partition_columns(&config.partition_by, rows);
+    }
+    let handle = load(&location).await?;
+    check_partitioning(&handle, config)?;
+    match delta_schema::fit(rows, &handle.arrow_schema()?) {
+        Ok(_) => Ok(()),
+        Err(differences) => columns_to_add(&differences, config).map(drop),
+    }
 }
 
 /// The table's newest version, checked for features and properties that we cannot keep right.
@@ -74,6 +114,19 @@ async fn describe(
     fit: Fit,
     config: &DeltaSinkConfig,
 ) -> Result<OpenTable> {
+    check_partitioning(&handle, config)?;
+    let version = handle.version();
+    let transactions = delta_log::read_transactions(location.log_store.as_ref(), version)
+        .await
+        .with_context(|| format!("cannot read the log of table `{}`", config.table))?;
+    let interval = handle.metadata().configuration().get("delta.checkpointInterval");
+    let interval = interval.and_then(|text| text.parse().ok()).unwrap_or(CHECKPOINT_EVERY_COMMITS);
+    let checkpoint_every =
+        delta_schema::has_classic_checkpoints(handle.protocol()).then_some(interval.max(1));
+    Ok(OpenTable { location, version, schema, fit, handle, transactions, checkpoint_every })
+}
+
+fn check_partitioning(handle: &BlindDeltaTable, config: &DeltaSinkConfig) -> Result<()> {
     let partition_columns = handle.metadata().partition_columns();
     let same = partition_columns.len() == config.partition_by.len()
         && partition_columns
@@ -89,15 +142,7 @@ async fn describe(
             config.partition_by.join(", ")
         );
     }
-    let version = handle.version();
-    let transactions = delta_log::read_transactions(location.log_store.as_ref(), version)
-        .await
-        .with_context(|| format!("cannot read the log of table `{}`", config.table))?;
-    let interval = handle.metadata().configuration().get("delta.checkpointInterval");
-    let interval = interval.and_then(|text| text.parse().ok()).unwrap_or(CHECKPOINT_EVERY_COMMITS);
-    let checkpoint_every =
-        delta_schema::has_classic_checkpoints(handle.protocol()).then_some(interval.max(1));
-    Ok(OpenTable { location, version, schema, fit, handle, transactions, checkpoint_every })
+    Ok(())
 }
 
 /// Makes the table as version 0, or leaves it to somebody who was faster.
@@ -137,11 +182,7 @@ async fn widen(
     differences: &Differences,
     config: &DeltaSinkConfig,
 ) -> Result<()> {
-    if !differences.conflicts.is_empty() || config.schema_evolution == SchemaEvolution::Refuse {
-        return Err(misfit(&config.table, differences));
-    }
-    let added = differences.missing.iter().map(delta_schema::table_column);
-    let added = added.collect::<Result<Vec<_>>>()?;
+    let added = columns_to_add(differences, config)?;
     let names: Vec<_> = added.iter().map(|column| column.name().to_string()).collect();
     let schema = handle.metadata().parse_schema()?;
     let widened = StructType::try_new(schema.fields().cloned().chain(added))?;
@@ -157,9 +198,21 @@ async fn widen(
         }
         // The caller looks again: the columns may be there by now.
         Err(CommitError::TableChanged { .. }) => Ok(()),
-        Err(CommitError::Fenced { .. }) => bail!("no application id was given"),
+        Err(CommitError::Fenced { .. } | CommitError::FileGone { .. }) => {
+            bail!("a change of columns has no application id and takes out no file")
+        }
         Err(CommitError::Failed(error)) => Err(error),
     }
+}
+
+/// The columns that the table lacks.
+///
+/// Errors: they may not be added, or more than that stands between the rows and the table.
+fn columns_to_add(differences: &Differences, config: &DeltaSinkConfig) -> Result<Vec<StructField>> {
+    if !differences.conflicts.is_empty() || config.schema_evolution == SchemaEvolution::Refuse {
+        return Err(misfit(&config.table, differences));
+    }
+    differences.missing.iter().map(delta_schema::table_column).collect()
 }
 
 fn misfit(table: &str, differences: &Differences) -> anyhow::Error {

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
+use deltalake::BlindDeltaTable;
 use deltalake::kernel::{Action, Add};
 use deltalake::parquet::basic::{Compression, ZstdLevel};
 use deltalake::parquet::file::properties::WriterProperties;
@@ -24,7 +25,7 @@ use gristmill_engine::config::{CommitEvery, DeltaSinkConfig};
 use gristmill_engine::cursors::Cursors;
 use gristmill_engine::failure::Rewind;
 use gristmill_engine::offsets::{Offsets, TopicPartition};
-use gristmill_engine::sink::{Commit, Committed, Sink, SinkRows, SinkWriter};
+use gristmill_engine::sink::{Commit, Committed, Provenance, Sink, SinkRows, SinkWriter, When};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -54,8 +55,6 @@ pub struct DeltaSinkSetup {
     pub config: DeltaSinkConfig,
     /// The columns of the rows to come.
     pub rows: SchemaRef,
-    /// Stage → hash of its module, written with each commit.
-    pub modules: BTreeMap<String, String>,
 }
 
 /// See the module documentation.
@@ -63,6 +62,8 @@ pub struct DeltaSink {
     setup: DeltaSinkSetup,
     lanes: Arc<Lanes>,
     state: tokio::sync::Mutex<CommitState>,
+    /// Written with each commit.
+    code: RwLock<Arc<Provenance>>,
 }
 
 /// What only one commit at a time touches.
@@ -126,13 +127,24 @@ impl DeltaSink {
             failed: Mutex::default(),
         };
         let state = CommitState { committer, checkpoints, sequence: 0, rowless_since: None };
-        Ok(DeltaSink { setup, lanes: Arc::new(lanes), state: tokio::sync::Mutex::new(state) })
+        Ok(DeltaSink {
+            setup,
+            lanes: Arc::new(lanes),
+            state: tokio::sync::Mutex::new(state),
+            code: RwLock::default(),
+        })
+    }
+
+    /// The cursors that the table holds, as far as this process knows.
+    pub(crate) fn stored(&self) -> Offsets {
+        read(&self.lanes.stored).clone()
     }
 
     /// Reads the table anew: another process may have stored cursors since, but not of partitions
     /// `held`.
     async fn refresh(&self, state: &mut CommitState, held: BTreeSet<TopicPartition>) -> Result<()> {
-        let table = delta_open::open(&self.setup.config, &self.setup.rows).await?;
+        let location = self.lanes.table().location.clone();
+        let table = delta_open::reopen(&location, &self.setup.config, &self.setup.rows).await?;
         let stored = cursors_in(&table.transactions, &app_prefix(&self.setup));
         let before = read(&self.lanes.stored).clone();
         let moved = |partition: &&TopicPartition| stored.get(partition) != before.get(partition);
@@ -211,6 +223,9 @@ impl DeltaSink {
                 Err(CommitError::Fenced { version, app_id }) => {
                     return Err(self.fenced(version, &app_id));
                 }
+                Err(CommitError::FileGone { path, .. }) => {
+                    bail!("an append takes out no file, and not `{path}`")
+                }
                 Err(CommitError::Failed(error)) => return Err(error),
             }
         }
@@ -251,10 +266,13 @@ impl DeltaSink {
         let mut info = commit_info("STREAMING UPDATE", parameters);
         info["operationMetrics"] =
             json!({ "numOutputRows": rows.to_string(), "numAddedFiles": files.to_string() });
+        let code = read(&self.code);
+        let modules: BTreeMap<_, _> = code.modules.iter().cloned().collect();
         info["gristmill"] = json!({
             "pipeline": setup.pipeline,
             "sink": setup.sink,
-            "modules": setup.modules,
+            "generation": code.generation,
+            "modules": modules,
             "rows": rows,
         });
         info
@@ -286,17 +304,29 @@ impl Sink for DeltaSink {
         Ok(partitions.iter().filter_map(known).collect())
     }
 
+    async fn older(&self, _: &[TopicPartition]) -> Result<BTreeSet<TopicPartition>> {
+        Ok(BTreeSet::new())
+    }
+
+    async fn begin(&self, starts: &Offsets) -> Result<()> {
+        self.commit_one(starts, When::Last).await.map(drop)
+    }
+
     fn writer(&self) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(DeltaSinkWriter { lanes: self.lanes.clone() }))
+    }
+
+    fn made_by(&self, code: &Arc<Provenance>) {
+        *write(&self.code) = code.clone();
     }
 }
 
 #[async_trait]
 impl Commit for DeltaSink {
-    /// Nothing new since the last commit: nothing, or with `now` a [`Committed`] of no rows; the
+    /// Nothing new since the last commit: nothing if it is not wanted, or a [`Committed`] of no rows; the
     /// table is not touched.
-    async fn commit(&self, cursors: &Cursors, now: bool) -> Result<Vec<(usize, Committed)>> {
-        let committed = self.commit_one(&cursors.of_sink(self.setup.index), now).await?;
+    async fn commit(&self, cursors: &Cursors, when: When) -> Result<Vec<(usize, Committed)>> {
+        let committed = self.commit_one(&cursors.of_sink(self.setup.index), when).await?;
         Ok(committed.into_iter().map(|committed| (self.setup.index, committed)).collect())
     }
 
@@ -315,7 +345,7 @@ impl Commit for DeltaSink {
 }
 
 impl DeltaSink {
-    async fn commit_one(&self, cursors: &Offsets, now: bool) -> Result<Option<Committed>> {
+    async fn commit_one(&self, cursors: &Offsets, when: When) -> Result<Option<Committed>> {
         let mut state = self.state.lock().await;
         self.lanes.check()?;
         let moved: Offsets = {
@@ -331,16 +361,18 @@ impl DeltaSink {
         };
         let (rows, bytes, first_row_at) = self.lanes.window().measure();
         if rows == 0 && moved.is_empty() {
-            state.checkpoints.wait_if(now).await;
+            state.checkpoints.wait_if(when == When::Last).await;
             let cursors = read(&self.lanes.stored).clone();
             let detail = format!("version {}", state.committer.version);
-            return Ok(now.then_some(Committed { rows: 0, cursors, detail }));
+            return Ok((when != When::Due).then_some(Committed { rows: 0, cursors, detail }));
         }
         if rows == 0 && state.rowless_since.is_none() {
             state.rowless_since = Some(Instant::now());
         }
         let since = first_row_at.or(state.rowless_since);
-        if !now && !is_due(&self.setup.config.commit_every, Instant::now(), rows, bytes, since) {
+        if when == When::Due
+            && !is_due(&self.setup.config.commit_every, Instant::now(), rows, bytes, since)
+        {
             return Ok(None);
         }
         let committed = self.store(&mut state, &moved).await;
@@ -354,7 +386,7 @@ impl DeltaSink {
             .map_err(with_rewind)
             .with_context(context)
             .inspect_err(|error| self.lanes.fail(error))?;
-        state.checkpoints.wait_if(now).await;
+        state.checkpoints.wait_if(when == When::Last).await;
         Ok(Some(committed))
     }
 }
@@ -433,17 +465,21 @@ impl Lanes {
 }
 
 impl OpenTable {
-    /// A writer of data files: zstd 1, which costs a tenth of the speed and halves the files;
-    /// dictionaries and statistics stay on, since Delta's minima and maxima come from them.
     fn writer(&self) -> Result<RecordBatchWriter> {
-        let properties = WriterProperties::builder()
-            .set_created_by(ENGINE.to_string())
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-            .build();
-        Ok(RecordBatchWriter::for_blind_appends(&self.handle)?
-            .with_writer_properties(properties)
-            .with_target_file_size(FILE_BYTES_MAX))
+        file_writer(&self.handle)
     }
+}
+
+/// A writer of data files: zstd 1, which costs a tenth of the speed and halves the files;
+/// dictionaries and statistics stay on, since Delta's minima and maxima come from them.
+pub(crate) fn file_writer(table: &BlindDeltaTable) -> Result<RecordBatchWriter> {
+    let properties = WriterProperties::builder()
+        .set_created_by(ENGINE.to_string())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .build();
+    Ok(RecordBatchWriter::for_blind_appends(table)?
+        .with_writer_properties(properties)
+        .with_target_file_size(FILE_BYTES_MAX))
 }
 
 impl Window {
@@ -485,7 +521,7 @@ fn with_rewind(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Our own mistakes must not reach the log: the files hold the rows that the lanes wrote.
-fn check_rows(adds: &[Add], expected: u64) -> Result<()> {
+pub(crate) fn check_rows(adds: &[Add], expected: u64) -> Result<()> {
     let mut found = 0;
     for stats in adds.iter().filter_map(|add| add.stats.as_deref()) {
         let stats: Value = serde_json::from_str(stats)?;

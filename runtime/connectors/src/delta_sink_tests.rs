@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow_array::builder::{Int32Builder, MapBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
@@ -16,6 +16,7 @@ use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use gristmill_engine::config::SchemaEvolution;
 
 use super::*;
+use crate::delta_location::{Step, steps};
 use crate::delta_table;
 
 fn config(table: &Path) -> DeltaSinkConfig {
@@ -42,7 +43,6 @@ fn setup(table: &Path) -> DeltaSinkSetup {
         sink: "lake".into(),
         config: config(table),
         rows: order_schema(),
-        modules: BTreeMap::from([("parse".to_string(), "ab12".to_string())]),
     }
 }
 
@@ -78,7 +78,7 @@ async fn put_and_commit(
 ) -> Committed {
     let end = offsets.end;
     put(sink, rows(partition, offsets)).await.unwrap();
-    sink.commit_one(&Offsets::from([(at(partition), end)]), true).await.unwrap().unwrap()
+    sink.commit_one(&Offsets::from([(at(partition), end)]), When::Last).await.unwrap().unwrap()
 }
 
 /// Every id in the table, sorted.
@@ -117,13 +117,15 @@ async fn rows_and_cursors_are_in_one_commit_and_a_restart_goes_on_there() {
     let table = folder.path().join("lake");
     let sink = open(&table).await;
     assert_eq!(sink.cursors(&[at(0)]).await.unwrap(), Offsets::new());
+    let modules = vec![("parse".to_string(), "ab12".to_string())];
+    sink.made_by(&Arc::new(Provenance { generation: 3, modules }));
     put(&sink, rows(1, 5..9)).await.unwrap();
     let committed = put_and_commit(&sink, 0, 0..10).await;
     assert_eq!((committed.rows, committed.detail.as_str()), (14, "version 1"));
     let entry =
         fs::read_to_string(table.join("_delta_log").join(format!("{:020}.json", 1))).unwrap();
     assert!(entry.contains(r#""appId":"gristmill:orders:lake:orders:0","version":10"#), "{entry}");
-    assert!(entry.contains(r#""modules":{"parse":"ab12"}"#), "{entry}");
+    assert!(entry.contains(r#""generation":3,"modules":{"parse":"ab12"}"#), "{entry}");
     assert!(entry.contains(r#""operation":"STREAMING UPDATE""#), "{entry}");
     drop(sink);
     let sink = open(&table).await;
@@ -167,11 +169,23 @@ async fn a_zombie_is_fenced_and_stays_out() {
     let (zombie, heir) = (open(folder.path()).await, open(folder.path()).await);
     put(&zombie, rows(0, 0..10)).await.unwrap();
     put_and_commit(&heir, 0, 0..12).await;
-    let error = zombie.commit_one(&Offsets::from([(at(0), 10)]), true).await.unwrap_err();
+    let error = zombie.commit_one(&Offsets::from([(at(0), 10)]), When::Last).await.unwrap_err();
     assert!(format!("{error:#}").contains("FENCED"), "{error:#}");
     let again = put(&zombie, rows(0, 10..20)).await.unwrap_err();
     assert!(again.to_string().contains("failed before"));
     assert_eq!(ids(folder.path()).await, (0..12).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_that_begin_one_says_where_for_all_partitions() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (open(folder.path()).await, open(folder.path()).await);
+    let begin = |offset| Offsets::from([(at(0), offset), (at(1), offset)]);
+    one.begin(&begin(7)).await.unwrap();
+    let error = other.begin(&begin(9)).await.unwrap_err();
+    assert!(format!("{error:#}").contains("FENCED"), "{error:#}");
+    other.abort().await.unwrap();
+    assert_eq!(other.cursors(&[at(0), at(1)]).await.unwrap(), begin(7));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,6 +202,71 @@ async fn writers_of_other_partitions_race_and_both_get_in() {
     let expected: Vec<_> = (0..5 * commits).chain(1_000_000..1_000_000 + 5 * commits).collect();
     assert_eq!(ids(folder.path()).await, expected);
     assert_eq!(describe(folder.path()).await.version, 2 * commits as u64);
+    let data_files = files(folder.path(), "parquet");
+    assert_eq!(data_files, 2 * commits as usize, "a lost race keeps the files that were written");
+}
+
+/// After a power cut a log entry must not name what is not there, nor be there in part.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_files_are_on_disk_before_the_entry_and_the_entry_before_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = fs::canonicalize(folder.path()).unwrap();
+    let mut partitioned = setup(&table);
+    partitioned.config.partition_by = vec!["city".into()];
+    let sink = DeltaSink::open(partitioned).await.unwrap();
+    let before = steps::below(&table).len();
+    put_and_commit(&sink, 0, 0..10).await;
+    let steps = steps::below(&table).split_off(before);
+    let log = table.join("_delta_log");
+    let name = log.join(format!("{:020}.json", 1));
+    let named = steps.iter().position(|step| *step == Step::Named(name.clone())).unwrap();
+    let before_name: Vec<_> = steps[..named].iter().collect();
+    let synced = |path: PathBuf| before_name.contains(&&Step::Synced(path));
+    let entry = fs::read_to_string(&name).unwrap();
+    let adds: Vec<Value> = entry.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let paths: Vec<_> = adds.iter().filter_map(|action| action["add"]["path"].as_str()).collect();
+    assert_eq!(paths.len(), 2, "a file for each city");
+    for path in paths {
+        assert!(synced(table.join(path)), "{path}: {steps:?}");
+        assert!(synced(table.join(path).parent().unwrap().to_path_buf()), "{path}: {steps:?}");
+    }
+    assert!(synced(table.clone()), "the folders of the cities: {steps:?}");
+    let is_entry = |step: &Step| matches!(step, Step::Synced(path) if path.starts_with(&log));
+    assert!(is_entry(before_name[named - 1]), "the entry itself comes last: {steps:?}");
+    assert_eq!(steps[named + 1..], [Step::Synced(log)], "its name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_sinks_of_one_table_keep_a_cursor_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = |name: &str| DeltaSinkSetup { sink: name.into(), ..setup(folder.path()) };
+    let (all, late) = (open(folder.path()).await, DeltaSink::open(named("late")).await.unwrap());
+    put_and_commit(&all, 0, 0..10).await;
+    put_and_commit(&late, 0, 3..5).await;
+    put_and_commit(&all, 0, 10..12).await;
+    for (name, cursor) in [("lake", 12), ("late", 5)] {
+        let sink = DeltaSink::open(named(name)).await.unwrap();
+        assert_eq!(sink.cursors(&[at(0)]).await.unwrap(), Offsets::from([(at(0), cursor)]));
+    }
+    let mut expected: Vec<_> = (0..12).chain(3..5).collect();
+    expected.sort_unstable();
+    assert_eq!(ids(folder.path()).await, expected);
+}
+
+/// The crate takes the same `txn`, or an older one, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_the_table_has_or_is_beyond_is_not_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    put_and_commit(&open(folder.path()).await, 0, 0..10).await;
+    let sink = open(folder.path()).await;
+    for (rows_again, cursor) in [(0..10, 10), (0..4, 4)] {
+        put(&sink, rows(0, rows_again)).await.unwrap();
+        let again = sink.commit_one(&Offsets::from([(at(0), cursor)]), When::Last).await.unwrap();
+        assert_eq!(again.map(|committed| committed.rows), Some(0));
+    }
+    let described = describe(folder.path()).await;
+    assert_eq!((described.version, described.files, described.rows), (1, 1, Some(10)));
+    assert_eq!(described.cursors["gristmill:orders:lake:orders:0"], 10);
 }
 
 /// The crate's own commit path took 47 ms a commit after 300 of them and grew from there.
@@ -229,19 +308,39 @@ async fn a_commit_waits_until_it_is_due_and_nothing_new_writes_nothing() {
     lazy.config.commit_every.rows = 15;
     let sink = DeltaSink::open(lazy).await.unwrap();
     put(&sink, rows(0, 0..10)).await.unwrap();
-    assert_eq!(sink.commit_one(&Offsets::from([(at(0), 10)]), false).await.unwrap(), None);
+    assert_eq!(sink.commit_one(&Offsets::from([(at(0), 10)]), When::Due).await.unwrap(), None);
     put(&sink, rows(0, 10..20)).await.unwrap();
-    let committed = sink.commit_one(&Offsets::from([(at(0), 20)]), false).await.unwrap().unwrap();
+    let committed =
+        sink.commit_one(&Offsets::from([(at(0), 20)]), When::Due).await.unwrap().unwrap();
     assert_eq!(committed.rows, 20);
-    assert_eq!(sink.commit_one(&Offsets::from([(at(0), 20)]), false).await.unwrap(), None);
-    let nothing = sink.commit_one(&Offsets::from([(at(0), 20)]), true).await.unwrap().unwrap();
+    assert_eq!(sink.commit_one(&Offsets::from([(at(0), 20)]), When::Due).await.unwrap(), None);
+    let nothing =
+        sink.commit_one(&Offsets::from([(at(0), 20)]), When::Last).await.unwrap().unwrap();
     assert_eq!((nothing.rows, describe(folder.path()).await.version), (0, 1));
     // Everything filtered: kept back while running, stored at a stop.
-    assert_eq!(sink.commit_one(&Offsets::from([(at(0), 90)]), false).await.unwrap(), None);
-    sink.commit_one(&Offsets::from([(at(0), 90)]), true).await.unwrap().unwrap();
+    assert_eq!(sink.commit_one(&Offsets::from([(at(0), 90)]), When::Due).await.unwrap(), None);
+    sink.commit_one(&Offsets::from([(at(0), 90)]), When::Last).await.unwrap().unwrap();
     let described = describe(folder.path()).await;
     assert_eq!((described.version, described.files), (2, 1));
     assert_eq!(described.cursors["gristmill:orders:lake:orders:0"], 90);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn enough_encoded_bytes_make_a_commit_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lazy = setup(folder.path());
+    lazy.config.commit_every.bytes = 100_000;
+    let sink = DeltaSink::open(lazy).await.unwrap();
+    let mut committed = None;
+    let mut end = 0;
+    while committed.is_none() {
+        put(&sink, rows(0, end..end + 1_000)).await.unwrap();
+        end += 1_000;
+        committed = sink.commit_one(&Offsets::from([(at(0), end)]), When::Due).await.unwrap();
+        assert!(end < 1_000_000, "never due");
+    }
+    assert_eq!(committed.unwrap().rows, end as u64);
+    assert!(end > 5_000, "{end} rows of some bytes each");
 }
 
 #[test]
@@ -283,7 +382,7 @@ async fn a_column_that_the_table_lacks_is_refused_or_added() {
     columns.push(Arc::new(StringArray::from(vec![Some("TEN"), None])));
     more.rows = RecordBatch::try_new(wider(), columns).unwrap();
     put(&sink, more).await.unwrap();
-    sink.commit_one(&Offsets::from([(at(0), 5)]), true).await.unwrap();
+    sink.commit_one(&Offsets::from([(at(0), 5)]), When::Last).await.unwrap();
     // The narrow sink still fits: what it lacks becomes null.
     put_and_commit(&open(folder.path()).await, 1, 0..1).await;
     let described = describe(folder.path()).await;
@@ -301,7 +400,7 @@ async fn a_running_sink_goes_on_when_somebody_adds_a_column() {
     (wide.rows, wide.sink) = (wider(), "other".into());
     wide.config.schema_evolution = SchemaEvolution::Add;
     DeltaSink::open(wide).await.unwrap();
-    narrow.commit_one(&Offsets::from([(at(0), 6)]), true).await.unwrap();
+    narrow.commit_one(&Offsets::from([(at(0), 6)]), When::Last).await.unwrap();
     put_and_commit(&narrow, 0, 6..9).await;
     assert_eq!(ids(folder.path()).await, (0..9).collect::<Vec<_>>());
     assert_eq!(describe(folder.path()).await.schema.fields().len(), 3);
@@ -344,7 +443,7 @@ async fn partition_values_of_any_text_find_their_folders() {
     let batch = RecordBatch::try_new(order_schema(), columns).unwrap();
     let rows = SinkRows { partition: at(0), rows: batch, offsets: (0..6).collect() };
     put(&sink, rows).await.unwrap();
-    sink.commit_one(&Offsets::from([(at(0), 6)]), true).await.unwrap();
+    sink.commit_one(&Offsets::from([(at(0), 6)]), When::Last).await.unwrap();
     assert_eq!(ids(folder.path()).await, (0..6).collect::<Vec<_>>());
     let name = folder.path().display().to_string();
     let rows = delta_table::first_rows(&name, &BTreeMap::new(), 6).await.unwrap();
@@ -387,7 +486,7 @@ async fn a_table_may_be_partitioned_by_days_and_times() {
     let sink = DeltaSink::open(partitioned).await.unwrap();
     let offsets = (0..3).collect();
     put(&sink, SinkRows { partition: at(0), rows: batch.clone(), offsets }).await.unwrap();
-    sink.commit_one(&Offsets::from([(at(0), 3)]), true).await.unwrap();
+    sink.commit_one(&Offsets::from([(at(0), 3)]), When::Last).await.unwrap();
     let name = folder.path().display().to_string();
     let rows = delta_table::first_rows(&name, &BTreeMap::new(), 9).await.unwrap();
     assert_eq!(rows.len(), 2, "two folders");
@@ -439,7 +538,7 @@ async fn every_type_of_a_stage_comes_back_as_it_went_in() {
     typed.rows = schema;
     let sink = DeltaSink::open(typed.clone()).await.unwrap();
     put(&sink, SinkRows { partition: at(0), rows: batch.clone(), offsets: vec![0] }).await.unwrap();
-    sink.commit_one(&Offsets::from([(at(0), 1)]), true).await.unwrap();
+    sink.commit_one(&Offsets::from([(at(0), 1)]), When::Last).await.unwrap();
     DeltaSink::open(typed).await.unwrap();
     let name = folder.path().display().to_string();
     let rows = delta_table::first_rows(&name, &BTreeMap::new(), 9).await.unwrap();

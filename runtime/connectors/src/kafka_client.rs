@@ -4,6 +4,7 @@
 //! Not here: what a client reads or writes (`kafka_source`, `kafka_sink`, `admin`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,12 @@ pub struct Cluster {
 impl Cluster {
     pub fn new(bootstrap: impl Into<String>) -> Cluster {
         Cluster { bootstrap: bootstrap.into(), properties: BTreeMap::new() }
+    }
+
+    /// `PLAINTEXT`, `SASL_SSL` and so on.
+    pub fn security_protocol(&self) -> String {
+        let protocol = self.properties.get("security.protocol");
+        protocol.map_or_else(|| "PLAINTEXT".into(), |protocol| protocol.to_uppercase())
     }
 
     /// The settings of a client: ours, then the user's.
@@ -134,6 +141,13 @@ impl ClientEvents {
 }
 
 impl ClientEvents {
+    /// Records that were not delivered, and why the first of them was not.
+    pub(crate) fn undelivered(&self) -> (u64, Option<String>) {
+        let trouble = self.trouble();
+        let reason = trouble.undelivered_reason.as_ref().map(|(_, reason)| reason.clone());
+        (trouble.undelivered, reason)
+    }
+
     /// After the records were given up on purpose.
     pub(crate) fn forget_undelivered(&self) {
         let mut trouble = self.trouble();
@@ -225,6 +239,32 @@ pub(crate) fn may_be_delivered_later(code: Option<RDKafkaErrorCode>) -> bool {
     )
 }
 
+/// What the cluster's ACLs do not let this user do, in words.
+#[derive(Debug)]
+pub struct NotAllowed(String);
+
+impl fmt::Display for NotAllowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotAllowed {}
+
+/// An error with these words; [`NotAllowed`] where the code says that a right is missing.
+pub(crate) fn refusal(code: Option<RDKafkaErrorCode>, words: String) -> anyhow::Error {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed,
+        ) => NotAllowed(words).into(),
+        _ => anyhow!(words),
+    }
+}
+
 /// An error in librdkafka's words, without the crate's wrapping.
 pub(crate) fn describe(error: &KafkaError) -> String {
     error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
@@ -273,6 +313,7 @@ pub(crate) fn asked<T>(
         };
         let trouble = consumer.context().trouble().clone();
         if let Some(reason) = trouble.lasting {
+            let reason = brief(&reason);
             bail!(
                 "the Kafka cluster at {} refuses the connection: {reason}; check the security \
                  settings (security.protocol, sasl.*, ssl.*)",
@@ -282,20 +323,29 @@ pub(crate) fn asked<T>(
         let code = error.rdkafka_error_code();
         let passing = code.is_some_and(may_pass);
         if !passing {
-            bail!("the Kafka cluster at {} answers: {}", cluster.bootstrap, describe(&error));
+            let reason = describe(&error);
+            let words = format!("the Kafka cluster at {} answers: {reason}", cluster.bootstrap);
+            return Err(refusal(code, words));
         }
         if begun.elapsed() >= time_max {
             let reason = trouble.last.unwrap_or_else(|| describe(&error));
+            let reason = brief(&reason);
             let error = anyhow!(
-                "cannot reach a Kafka broker at {}: {reason}; is it running? (waited {} s; the \
-                 address comes from `brokers` or --bootstrap)",
+                "cannot reach a Kafka broker at {}: {reason}; is it running, and does it speak {}? (waited {} s; the \
+                 address comes from `brokers`, --bootstrap or the cluster in use)",
                 cluster.bootstrap,
+                cluster.security_protocol(),
                 begun.elapsed().as_secs()
             );
             return Err(error.context(Rewind::MayPass));
         }
         std::thread::park_timeout(Duration::from_millis(100));
     }
+}
+
+/// What librdkafka adds in brackets helps nobody: `(after 0ms in state CONNECT, …)`.
+fn brief(reason: &str) -> &str {
+    reason.split(" (after ").next().unwrap_or(reason)
 }
 
 /// Whether librdkafka, or asking again, can get over it.
@@ -347,7 +397,7 @@ pub(crate) fn no_topic(consumer: &KafkaConsumer, cluster: &Cluster, topic: &str)
 /// Most names that a message lists.
 const NAMES_LISTED_MAX: usize = 20;
 
-fn listed(names: &[&str]) -> String {
+pub(crate) fn listed(names: &[&str]) -> String {
     let more = names.len().saturating_sub(NAMES_LISTED_MAX);
     let shown = names.iter().take(NAMES_LISTED_MAX).map(|name| format!("`{name}`"));
     let shown = shown.collect::<Vec<_>>().join(", ");

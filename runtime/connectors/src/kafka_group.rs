@@ -26,7 +26,8 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
-use crate::kafka_client::{ClientEvents, Cluster, describe};
+use crate::group_cursors::{self, Held};
+use crate::kafka_client::{ATTEMPT_TIME_MAX, ClientEvents, Cluster, describe};
 
 /// What we set of librdkafka, and why.
 const SETTINGS: [(&str, &str); 8] = [
@@ -81,6 +82,8 @@ struct State {
     assigned: Option<Assigned>,
     /// What the engine has to let go of first.
     leaving: Option<Rebalance>,
+    /// The consumer's thread waits for that, and has not yet said that the partitions are no longer ours.
+    leaving_awaited: bool,
     /// An error that no waiting mends.
     failed: Option<String>,
     closed: bool,
@@ -183,8 +186,9 @@ impl Membership {
 
     /// As [`Source::released`](gristmill_engine::source::Source::released).
     pub(crate) fn released(&self) {
-        self.shared.state().leaving = None;
-        self.shared.let_go.notify_all();
+        let cooperative =
+            matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        self.shared.released(cooperative);
     }
 
     /// Who we are in the group, for a commit.
@@ -199,6 +203,19 @@ impl Membership {
                 Err(error.context(Rewind::Fenced))
             }
         }
+    }
+
+    /// What the group holds of some partitions. Blocks, for a few seconds at most.
+    pub(crate) fn held(&self, partitions: &[TopicPartition]) -> Result<Held> {
+        let list = group_cursors::asked(partitions);
+        Held::of_answer(&self.consumer.committed_offsets(list, 3 * ATTEMPT_TIME_MAX)?)
+    }
+
+    /// Commits offsets that nothing depends on. Blocks, if `wait`, for at most the time of a session.
+    pub(crate) fn tell(&self, offsets: &TopicPartitionList, wait: bool) -> Result<()> {
+        self.metadata()?;
+        let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
+        Ok(self.consumer.commit(offsets, mode)?)
     }
 
     /// Commits offsets without a transaction, as a member of the group. Blocks.
@@ -247,6 +264,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The engine has let go, and what it held is no longer ours from this moment on: it looks again sooner than the
+    /// consumer's thread wakes up, and would take up what others have by then.
+    fn released(&self, cooperative: bool) {
+        let mut state = self.state();
+        let left = state.leaving.take();
+        if let (Some(left), true) = (left, state.leaving_awaited) {
+            state.give_back(&left, cooperative);
+        }
+        drop(state);
+        self.let_go.notify_all();
+    }
+
     /// Waits until the engine has let go; `false`: it has not, in time.
     fn wait_until_released(&self, rebalance: Rebalance) -> bool {
         let mut state = self.state();
@@ -254,16 +283,28 @@ impl Shared {
             return true;
         }
         state.leaving = Some(rebalance);
+        state.leaving_awaited = true;
         self.changed.notify_waiters();
         let begun = Instant::now();
-        while state.leaving.is_some() && !state.closed {
-            if begun.elapsed() > RELEASE_TIME_MAX {
-                return false;
-            }
+        while state.leaving.is_some() && !state.closed && begun.elapsed() <= RELEASE_TIME_MAX {
             let wait = self.let_go.wait_timeout(state, POLL_WAIT);
             state = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
-        true
+        state.leaving_awaited = false;
+        state.leaving.is_none() || state.closed
+    }
+}
+
+impl State {
+    /// Only a cooperative group leaves us what it does not name.
+    fn give_back(&mut self, left: &Rebalance, cooperative: bool) {
+        self.assigned = match (left, self.assigned.take()) {
+            (Rebalance::Revoked(taken), Some(mut assigned)) if cooperative => {
+                assigned.partitions.retain(|partition| !taken.contains(partition));
+                Some(assigned)
+            }
+            _ => None,
+        };
     }
 }
 
@@ -335,21 +376,15 @@ impl GroupEvents {
             true => Rebalance::Lost(taken.clone()),
             false => Rebalance::Revoked(taken.clone()),
         };
-        let released = taken.is_empty() || self.shared.wait_until_released(rebalance);
+        let released = taken.is_empty() || self.shared.wait_until_released(rebalance.clone());
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         {
             let mut state = self.shared.state();
             if !released {
                 // The group goes on without us; the engine hears of it when it looks.
-                state.leaving = Some(Rebalance::Lost(taken.clone()));
+                state.leaving = Some(Rebalance::Lost(taken));
             }
-            let keeps = match (consumer.rebalance_protocol(), state.assigned.take()) {
-                (RebalanceProtocol::Cooperative, Some(mut assigned)) if !lost => {
-                    assigned.partitions.retain(|partition| !taken.contains(partition));
-                    Some(assigned)
-                }
-                _ => None,
-            };
-            state.assigned = keeps;
+            state.give_back(&rebalance, cooperative);
         }
         let given_back = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
@@ -405,4 +440,68 @@ fn is_refusal(code: Option<RDKafkaErrorCode>) -> bool {
                 | Code::FencedInstanceId
         )
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rdkafka::config::ClientConfig;
+
+    use super::*;
+
+    fn partitions(numbers: &[i32]) -> BTreeSet<TopicPartition> {
+        numbers.iter().map(|number| TopicPartition::new("t", *number)).collect()
+    }
+
+    fn holding(numbers: &[i32]) -> Arc<Shared> {
+        let consumer: BaseConsumer = ClientConfig::new().set("group.id", "g").create().unwrap();
+        let metadata = Arc::new(consumer.group_metadata().unwrap());
+        let shared = Arc::<Shared>::default();
+        shared.state().assigned = Some(Assigned { partitions: partitions(numbers), metadata });
+        shared
+    }
+
+    fn held(shared: &Shared) -> Option<BTreeSet<TopicPartition>> {
+        shared.state().assigned.as_ref().map(|assigned| assigned.partitions.clone())
+    }
+
+    fn begin_to_revoke(
+        shared: &Arc<Shared>,
+        rebalance: Rebalance,
+    ) -> std::thread::JoinHandle<bool> {
+        let revoking = shared.clone();
+        let thread = std::thread::spawn(move || revoking.wait_until_released(rebalance));
+        while shared.state().leaving.is_none() {
+            std::thread::yield_now();
+        }
+        thread
+    }
+
+    /// The engine asked for its partitions again before the consumer's thread had woken up, was given the old ones,
+    /// and read them beside their new owner, under the new generation: records came twice.
+    #[test]
+    fn what_was_let_go_is_not_ours_from_that_moment_on() {
+        let shared = holding(&[0, 1, 2]);
+        let thread = begin_to_revoke(&shared, Rebalance::Revoked(partitions(&[0, 1, 2])));
+        shared.released(false);
+        assert_eq!(held(&shared), None);
+        assert!(thread.join().unwrap());
+    }
+
+    #[test]
+    fn a_cooperative_group_leaves_what_it_does_not_name() {
+        let shared = holding(&[0, 1, 2]);
+        let thread = begin_to_revoke(&shared, Rebalance::Revoked(partitions(&[1])));
+        shared.released(true);
+        assert_eq!(held(&shared), Some(partitions(&[0, 2])));
+        assert!(thread.join().unwrap());
+    }
+
+    #[test]
+    fn what_the_group_has_given_since_stays() {
+        let shared = holding(&[0, 1]);
+        shared.state().leaving = Some(Rebalance::Lost(partitions(&[2])));
+        shared.released(false);
+        assert_eq!(held(&shared), Some(partitions(&[0, 1])));
+    }
 }

@@ -9,12 +9,12 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use gristmill_engine::failure::Rewind;
 use rdkafka::bindings as librdkafka;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use rdkafka::types::RDKafkaRespErr;
 
 use crate::kafka_client::{ClientEvents, Cluster, may_be_delivered_later};
@@ -31,11 +31,16 @@ const FLUSH_WAIT_MAX: Duration = Duration::from_millis(16);
 /// librdkafka's `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
 const PARTITION_BY_KEY: i32 = -1;
 
+/// How often the thread of a producer looks whether the producer is still in use. The crate spends the last millisecond
+/// of each such wait in a loop, so that ten looks a second, as the crate's own thread has, cost an idle pipeline about
+/// one percent of a core.
+const DELIVERY_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// One wait for room in the queue.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 
 /// What we set of librdkafka, and why.
-const SETTINGS: [(&str, &str); 9] = [
+pub(crate) const SETTINGS: [(&str, &str); 9] = [
     // Retries neither double nor reorder records.
     ("enable.idempotence", "true"),
     ("acks", "all"),
@@ -52,20 +57,48 @@ const SETTINGS: [(&str, &str); 9] = [
     ("delivery.report.only.error", "true"),
 ];
 
-/// What a producer with a transactional id is set to on top.
-const TRANSACTIONAL_SETTINGS: [(&str, &str); 2] = [
-    // Longer than the longest micro-batch; as long do others wait for a process that died in one.
-    ("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS),
-    // librdkafka wants a record to be given up before its transaction is.
-    ("message.timeout.ms", TRANSACTION_TIMEOUT_MS),
-];
-
-const TRANSACTION_TIMEOUT_MS: &str = "60000";
+/// A producer of transactions.
+#[derive(Debug, Clone)]
+pub(crate) struct Transactional {
+    pub(crate) id: String,
+    /// Longer than the longest micro-batch; as long do others wait for a process that died in one.
+    pub(crate) timeout: Duration,
+}
 
 /// A connection to one cluster through which records are sent, to any of its topics.
 pub(crate) struct ProducerClient {
     bootstrap: String,
-    producer: ThreadedProducer<ClientEvents>,
+    producer: Arc<BaseProducer<ClientEvents>>,
+}
+
+/// Nobody waits any more for what is on its way.
+impl Drop for ProducerClient {
+    fn drop(&mut self) {
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+    }
+}
+
+/// Takes the news of deliveries on a thread until nobody else holds the producer.
+fn take_deliveries(producer: &Arc<BaseProducer<ClientEvents>>) -> Result<()> {
+    let held = Arc::downgrade(producer);
+    let take = move || {
+        while let Some(producer) = held.upgrade() {
+            producer.poll(DELIVERY_WAIT_MAX);
+        }
+    };
+    let thread = std::thread::Builder::new().name("kafka-deliveries".into());
+    thread.spawn(take).context("cannot start a thread")?;
+    Ok(())
+}
+
+/// A record with headers on its way to a topic.
+struct Outgoing<'a> {
+    topic: &'a str,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers: &'a [(String, Option<Vec<u8>>)],
+    /// ms since 1970 UTC; absent: the client's clock.
+    timestamp_ms: Option<i64>,
 }
 
 /// A topic of a [`ProducerClient`].
@@ -73,6 +106,8 @@ pub(crate) struct TopicProducer {
     topic: NonNull<librdkafka::rd_kafka_topic_t>,
     name: String,
     client: Arc<ProducerClient>,
+    /// Goes on after a record that was not delivered; somebody counts them.
+    tolerant: bool,
 }
 
 // SAFETY: librdkafka's topic handles and clients may be used from any thread.
@@ -81,20 +116,25 @@ unsafe impl Sync for TopicProducer {}
 
 impl ProducerClient {
     /// Makes the client; does not wait for the cluster. With a transactional id, call
-    /// [`init_transactions`](Self::init_transactions) before anything else.
+    /// [`transaction::init`](crate::transaction::init) before anything else.
     pub(crate) fn open(
         cluster: &Cluster,
-        transactional_id: Option<&str>,
+        transactional: Option<&Transactional>,
     ) -> Result<Arc<ProducerClient>> {
         let mut settings = SETTINGS.to_vec();
-        if let Some(id) = transactional_id {
-            settings.extend(TRANSACTIONAL_SETTINGS);
-            settings.push(("transactional.id", id));
+        let timeout_ms = transactional.map_or(0, |it| it.timeout.as_millis()).to_string();
+        if let Some(transactional) = transactional {
+            settings.push(("transactional.id", &transactional.id));
+            settings.push(("transaction.timeout.ms", &timeout_ms));
+            // librdkafka wants a record to be given up before its transaction is.
+            settings.push(("message.timeout.ms", &timeout_ms));
         }
-        let producer: ThreadedProducer<ClientEvents> = cluster
+        let producer: BaseProducer<ClientEvents> = cluster
             .client_config(&settings)
             .create_with_context(ClientEvents::default())
             .map_err(|error| cluster.misconfigured(&error))?;
+        let producer = Arc::new(producer);
+        take_deliveries(&producer)?;
         Ok(Arc::new(ProducerClient { bootstrap: cluster.bootstrap.clone(), producer }))
     }
 
@@ -112,12 +152,6 @@ impl ProducerClient {
                 self.producer.client().context().last_trouble()
             )
         })
-    }
-
-    /// Sends what lingers, without waiting.
-    pub(crate) fn push(&self) {
-        // That it is not done at once is no error.
-        let _ = self.flush_for(Duration::ZERO);
     }
 
     /// librdkafka's own wait looks every 100 ms only, since successful deliveries make no event; the
@@ -139,6 +173,33 @@ impl ProducerClient {
         }
     }
 
+    /// Waits for everything sent so far, whether it is delivered or not. Blocks.
+    ///
+    /// Errors: the client cannot go on, or records are still on their way after the time that a delivery may take.
+    pub(crate) fn drain(&self) -> Result<()> {
+        let begun = Instant::now();
+        let mut wait = FLUSH_WAIT_MIN;
+        while self.flush_for(wait).is_err() {
+            self.check_alive()?;
+            if begun.elapsed() > FLUSH_TIME_MAX {
+                bail!(
+                    "{} records wait since {} s for a broker at {}{}",
+                    self.in_flight(),
+                    FLUSH_TIME_MAX.as_secs(),
+                    self.bootstrap,
+                    self.producer.client().context().last_trouble()
+                );
+            }
+            wait = (2 * wait).min(FLUSH_WAIT_MAX);
+        }
+        Ok(())
+    }
+
+    /// Records that were not delivered, and why the first of them was not.
+    pub(crate) fn undelivered(&self) -> (u64, Option<String>) {
+        self.producer.client().context().undelivered()
+    }
+
     fn flush_for(&self, wait: Duration) -> Result<(), RDKafkaErrorCode> {
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the client is valid.
@@ -157,7 +218,61 @@ impl ProducerClient {
 
     /// The calls about transactions.
     pub(crate) fn transactions(&self) -> &impl Producer<ClientEvents> {
-        &self.producer
+        &*self.producer
+    }
+
+    /// Hands over a record with headers, perhaps with a time of its own (ms since 1970 UTC). Blocks while the queue is
+    /// full.
+    ///
+    /// Errors: this or an earlier record cannot be delivered.
+    pub(crate) fn send(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(String, Option<Vec<u8>>)],
+        timestamp_ms: Option<i64>,
+    ) -> Result<()> {
+        self.send_record(&Outgoing { topic, key, value, headers, timestamp_ms }, false)
+    }
+
+    fn send_record(&self, outgoing: &Outgoing<'_>, tolerant: bool) -> Result<()> {
+        self.with_room(outgoing.topic, tolerant, || {
+            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(outgoing.topic);
+            record.key = outgoing.key;
+            record.payload = outgoing.value;
+            record.timestamp = outgoing.timestamp_ms;
+            let sent = self.producer.send(record.headers(owned_headers(outgoing.headers)));
+            sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
+        })
+    }
+
+    /// Tries again while the queue is full, until a delivery would have timed out.
+    fn with_room(
+        &self,
+        topic: &str,
+        tolerant: bool,
+        send: impl Fn() -> Result<(), RDKafkaErrorCode>,
+    ) -> Result<()> {
+        let mut full_since = None;
+        loop {
+            let code = match send() {
+                Ok(()) => return Ok(()),
+                Err(code) => code,
+            };
+            let checked = if tolerant { self.check_alive() } else { self.check() };
+            checked.with_context(|| format!("topic `{topic}`"))?;
+            let waited = full_since.get_or_insert_with(Instant::now).elapsed();
+            if code != RDKafkaErrorCode::QueueFull || waited > FLUSH_TIME_MAX {
+                let error = anyhow!("cannot send a record to topic `{topic}`: {code}");
+                return Err(match may_be_delivered_later(Some(code)) {
+                    true => error.context(Rewind::MayPass),
+                    false => error,
+                });
+            }
+            // The client's own thread serves the deliveries that make room.
+            std::thread::park_timeout(ROOM_WAIT);
+        }
     }
 
     /// Errors that were told are not told again.
@@ -169,6 +284,12 @@ impl ProducerClient {
     pub(crate) fn check(&self) -> Result<()> {
         let client = self.producer.client();
         client.context().check_delivered().with_context(|| format!("at {}", self.bootstrap))?;
+        self.check_alive()
+    }
+
+    /// Errors: the client cannot go on.
+    fn check_alive(&self) -> Result<()> {
+        let client = self.producer.client();
         if let Some((code, reason)) = client.fatal_error() {
             let error = anyhow!("the producer cannot go on: {code}: {reason}");
             return Err(error.context(kafka_group::rewind(Some(code))));
@@ -187,7 +308,13 @@ impl TopicProducer {
         };
         let handle =
             NonNull::new(handle).with_context(|| format!("librdkafka refuses topic `{topic}`"))?;
-        Ok(TopicProducer { topic: handle, name: topic.to_string(), client })
+        Ok(TopicProducer { topic: handle, name: topic.to_string(), client, tolerant: false })
+    }
+
+    /// As it is, but [`send`](Self::send) goes on after an earlier record was not delivered.
+    pub(crate) fn tolerant(mut self) -> TopicProducer {
+        self.tolerant = true;
+        self
     }
 
     pub(crate) fn client(&self) -> &ProducerClient {
@@ -200,7 +327,7 @@ impl TopicProducer {
     pub(crate) fn send(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
         let (key_at, key_len) = raw(key);
         let (value_at, value_len) = raw(value);
-        self.with_room(|| {
+        self.client.with_room(&self.name, self.tolerant, || {
             // SAFETY: the topic is valid; librdkafka copies key and value before it returns
             // (F_COPY).
             let result = unsafe {
@@ -230,35 +357,8 @@ impl TopicProducer {
         value: Option<&[u8]>,
         headers: &[(String, Option<Vec<u8>>)],
     ) -> Result<()> {
-        self.with_room(|| {
-            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.name);
-            record.key = key;
-            record.payload = value;
-            let sent = self.client.producer.send(record.headers(owned_headers(headers)));
-            sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
-        })
-    }
-
-    /// Tries again while the queue is full, until a delivery would have timed out.
-    fn with_room(&self, send: impl Fn() -> Result<(), RDKafkaErrorCode>) -> Result<()> {
-        let mut full_since = None;
-        loop {
-            let code = match send() {
-                Ok(()) => return Ok(()),
-                Err(code) => code,
-            };
-            self.client.check().with_context(|| format!("topic `{}`", self.name))?;
-            let waited = full_since.get_or_insert_with(Instant::now).elapsed();
-            if code != RDKafkaErrorCode::QueueFull || waited > FLUSH_TIME_MAX {
-                let error = anyhow!("cannot send a record to topic `{}`: {code}", self.name);
-                return Err(match may_be_delivered_later(Some(code)) {
-                    true => error.context(Rewind::MayPass),
-                    false => error,
-                });
-            }
-            // The client's own thread serves the deliveries that make room.
-            std::thread::park_timeout(ROOM_WAIT);
-        }
+        let record = Outgoing { topic: &self.name, key, value, headers, timestamp_ms: None };
+        self.client.send_record(&record, self.tolerant)
     }
 }
 

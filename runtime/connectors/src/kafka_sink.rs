@@ -1,16 +1,19 @@
 //! A topic at the end of a pipeline. When its records count is decided by the store that it shares
 //! with the pipeline's other topics (`topic_store`).
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, Result, bail};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray};
 use arrow_schema::DataType;
 use async_trait::async_trait;
+use gristmill_engine::config::RecordHeaders;
+use gristmill_engine::dead_letter::Headers;
 use gristmill_engine::offsets::{Offsets, TopicPartition};
 use gristmill_engine::plan::RecordValue;
-use gristmill_engine::sink::{Sink, SinkRows, SinkWriter};
+use gristmill_engine::sink::{Provenance, Sink, SinkRows, SinkWriter};
 
 use crate::kafka_producer::TopicProducer;
 use crate::record_json::RecordJson;
@@ -26,12 +29,55 @@ pub(crate) struct KafkaSink {
     pub(crate) key: bool,
     /// What the columns after the key become.
     pub(crate) value: RecordValue,
+    pub(crate) headers: SharedHeaders,
+}
+
+/// Headers of every record; absent: none are wanted.
+#[derive(Clone)]
+pub(crate) struct SharedHeaders(Option<Arc<RwLock<Arc<Headers>>>>);
+
+/// Which generation made the record.
+const GENERATION: &str = "gristmill.generation";
+/// Begins the name of the header that holds a module's hash; the stage's name follows.
+const MODULE_OF: &str = "gristmill.module.";
+
+impl SharedHeaders {
+    pub(crate) fn new(wanted: RecordHeaders) -> SharedHeaders {
+        match wanted {
+            RecordHeaders::None => SharedHeaders(None),
+            RecordHeaders::Modules => SharedHeaders(Some(Arc::default())),
+        }
+    }
+
+    fn made_by(&self, code: &Provenance) {
+        let Some(shared) = &self.0 else { return };
+        let text = |text: &str| Some(text.as_bytes().to_vec());
+        let mut headers = vec![(GENERATION.to_string(), text(&code.generation.to_string()))];
+        for (stage, hash) in &code.modules {
+            headers.push((format!("{MODULE_OF}{stage}"), text(hash)));
+        }
+        *shared.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(headers);
+    }
+
+    fn get(&self) -> Option<Arc<Headers>> {
+        let shared = self.0.as_ref()?;
+        Some(shared.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
 }
 
 #[async_trait]
 impl Sink for KafkaSink {
     async fn cursors(&self, partitions: &[TopicPartition]) -> Result<Offsets> {
         self.store.cursors(self.output, partitions).await
+    }
+
+    async fn older(&self, partitions: &[TopicPartition]) -> Result<BTreeSet<TopicPartition>> {
+        self.store.older(self.output, partitions).await
+    }
+
+    /// An offset of the group is its reader's to commit.
+    async fn begin(&self, _: &Offsets) -> Result<()> {
+        Ok(())
     }
 
     fn writer(&self) -> Result<Box<dyn SinkWriter>> {
@@ -41,8 +87,13 @@ impl Sink for KafkaSink {
             producer: self.store.topic(&self.topic)?,
             key: self.key,
             value: self.value,
+            headers: self.headers.clone(),
             json: Vec::new(),
         }))
+    }
+
+    fn made_by(&self, code: &Arc<Provenance>) {
+        self.headers.made_by(code);
     }
 }
 
@@ -53,6 +104,7 @@ struct KafkaSinkWriter {
     producer: TopicProducer,
     key: bool,
     value: RecordValue,
+    headers: SharedHeaders,
     /// One record's JSON, kept for its room.
     json: Vec<u8>,
 }
@@ -69,12 +121,18 @@ impl KafkaSinkWriter {
     fn send(&mut self, rows: &RecordBatch, range: std::ops::Range<usize>) -> Result<()> {
         let keys = if self.key { Some(byte_column(rows.column(0))?) } else { None };
         let key = |row: usize| keys.as_ref().and_then(|keys| keys.get(row));
+        let headers = self.headers.get();
+        let producer = &self.producer;
+        let send = |key: Option<&[u8]>, value: Option<&[u8]>| match &headers {
+            Some(headers) => producer.send_with_headers(key, value, headers),
+            None => producer.send(key, value),
+        };
         match self.value {
             RecordValue::Column => {
                 let last = rows.columns().last().context("a record needs a value column")?;
                 let values = byte_column(last)?;
                 for row in range {
-                    self.producer.send(key(row), values.get(row))?;
+                    send(key(row), values.get(row))?;
                 }
             }
             RecordValue::Json => {
@@ -82,7 +140,7 @@ impl KafkaSinkWriter {
                 for row in range {
                     self.json.clear();
                     objects.write(row, &mut self.json);
-                    self.producer.send(key(row), Some(&self.json))?;
+                    send(key(row), Some(&self.json))?;
                 }
             }
         }

@@ -30,6 +30,9 @@ use crate::record_columns::RecordColumns;
 /// Topics and partitions are looked for anew after this long.
 const TOPICS_KNOWN_FOR: Duration = Duration::from_secs(2);
 
+/// A partition counts as gone if it is not there for so long.
+const GONE_TIME_MIN: Duration = Duration::from_secs(5);
+
 /// Earliest offsets change by retention only; a reader that meets a gap says so by itself.
 const EARLIEST_KNOWN_FOR: Duration = Duration::from_secs(1);
 
@@ -97,10 +100,18 @@ struct SourceClient {
 /// What the cluster has said, and when.
 #[derive(Default)]
 struct Known {
-    partitions: Vec<TopicPartition>,
-    partitions_at: Option<Instant>,
+    layout: Arc<Layout>,
+    layout_at: Option<Instant>,
     earliest: Offsets,
     earliest_at: Option<Instant>,
+}
+
+/// The topics that are read.
+#[derive(Default)]
+struct Layout {
+    topics: BTreeSet<String>,
+    /// All of them, sorted.
+    partitions: Vec<TopicPartition>,
 }
 
 impl KafkaSource {
@@ -122,7 +133,7 @@ impl KafkaSource {
             settings.push(("auto.offset.reset", reset));
             let consumer = setup.cluster.consumer(&setup.group, &settings)?;
             let mut client = SourceClient { setup, pattern, consumer, known: Mutex::default() };
-            let (ahead_kib, fetch_bytes) = shares(client.partitions()?.len());
+            let (ahead_kib, fetch_bytes) = shares(client.layout()?.partitions.len());
             settings.push(("queued.max.messages.kbytes", &ahead_kib));
             settings.push(("fetch.message.max.bytes", &fetch_bytes));
             client.consumer = client.setup.cluster.consumer(&client.setup.group, &settings)?;
@@ -134,6 +145,14 @@ impl KafkaSource {
     /// Reads only what the group gives to this process.
     pub(crate) fn shared_with(self, member: Arc<Membership>) -> KafkaSource {
         KafkaSource { member: Some(member), ..self }
+    }
+
+    /// The topics, from memory or from the cluster.
+    async fn layout(&self) -> Result<Arc<Layout>> {
+        match self.client.fresh_layout() {
+            Some(layout) => Ok(layout),
+            None => self.ask(SourceClient::layout).await,
+        }
     }
 
     /// Asks the cluster on a thread that may block.
@@ -148,11 +167,12 @@ impl KafkaSource {
 
 #[async_trait]
 impl Source for KafkaSource {
+    /// Asked before every micro-batch: one question on another thread, most of the time.
     async fn available(&self) -> Result<BTreeMap<TopicPartition, OffsetRange>> {
-        let mut partitions = self.ask(SourceClient::partitions).await?;
+        let layout = self.layout().await?;
+        let mut partitions = layout.partitions.clone();
         if let Some(member) = &self.member {
-            let topics = partitions.iter().map(|at| at.topic.to_string()).collect();
-            let assigned = member.assigned(&topics).await?;
+            let assigned = member.assigned(&layout.topics).await?;
             partitions.retain(|partition| assigned.contains(partition));
         }
         self.ask(move |client| {
@@ -169,7 +189,7 @@ impl Source for KafkaSource {
     }
 
     async fn partitions(&self) -> Result<Vec<TopicPartition>> {
-        self.ask(SourceClient::partitions).await
+        Ok(self.layout().await?.partitions.clone())
     }
 
     fn rebalance(&self) -> Option<Rebalance> {
@@ -202,29 +222,63 @@ impl Source for KafkaSource {
 }
 
 impl SourceClient {
-    /// The partitions of the topics, sorted.
-    fn partitions(&self) -> Result<Vec<TopicPartition>> {
-        {
-            let known = self.known();
-            let fresh = known.partitions_at.is_some_and(|at| at.elapsed() < TOPICS_KNOWN_FOR);
-            if fresh {
-                return Ok(known.partitions.clone());
-            }
+    /// What the cluster has said about the topics, if that is not too long ago.
+    fn fresh_layout(&self) -> Option<Arc<Layout>> {
+        let known = self.known();
+        let fresh = known.layout_at.is_some_and(|at| at.elapsed() < TOPICS_KNOWN_FOR);
+        fresh.then(|| known.layout.clone())
+    }
+
+    fn layout(&self) -> Result<Arc<Layout>> {
+        if let Some(layout) = self.fresh_layout() {
+            return Ok(layout);
         }
-        let mut found = BTreeSet::new();
+        let found = self.partitions_or_loss()?;
+        let topics = found.iter().map(|at| at.topic.to_string()).collect();
+        let layout = Arc::new(Layout { topics, partitions: found.into_iter().collect() });
+        let mut known = self.known();
+        known.layout = layout.clone();
+        known.layout_at = Some(Instant::now());
+        Ok(layout)
+    }
+
+    /// So that the cluster is asked again.
+    fn forget_layout(&self) {
+        self.known().layout_at = None;
+    }
+
+    /// The partitions that are there. One that is gone had records that nobody will read, as far as we know; but it may
+    /// also be unknown for a moment to a broker that has just started.
+    fn partitions_or_loss(&self) -> Result<BTreeSet<TopicPartition>> {
+        let known = self.known().layout.clone();
+        let begun = Instant::now();
+        loop {
+            let found = self.partitions()?;
+            let gone = known.partitions.iter().find(|partition| !found.contains(partition));
+            let Some(gone) = gone else { return Ok(found) };
+            if begun.elapsed() < GONE_TIME_MIN.min(self.setup.read_time_max) {
+                std::thread::park_timeout(Duration::from_millis(100));
+                continue;
+            }
+            if self.setup.on_data_loss == OnDataLoss::Stop {
+                bail!(
+                    "partition {gone} is no longer there: its topic was deleted, and what was not yet read with it (set \
+                     `on_data_loss = \"continue\"` under [source] to go on with the others)"
+                );
+            }
+            tracing::warn!(partition = %gone, "a partition is gone with its topic; going on");
+            return Ok(found);
+        }
+    }
+
+    fn partitions(&self) -> Result<BTreeSet<TopicPartition>> {
         match &self.setup.topics {
             Topics::Names(names) => {
-                for name in names {
-                    found.extend(self.partitions_of(name)?);
-                }
+                let each = names.iter().map(|name| self.partitions_of(name));
+                Ok(each.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
             }
-            Topics::Pattern(_) => found.extend(self.partitions_by_pattern()?),
+            Topics::Pattern(_) => Ok(self.partitions_by_pattern()?.into_iter().collect()),
         }
-        let partitions: Vec<_> = found.into_iter().collect();
-        let mut known = self.known();
-        known.partitions = partitions.clone();
-        known.partitions_at = Some(Instant::now());
-        Ok(partitions)
     }
 
     fn partitions_of(&self, name: &str) -> Result<Vec<TopicPartition>> {
@@ -281,7 +335,7 @@ impl SourceClient {
     /// How long to wait for an answer: short at the start, longer for a cluster that has answered
     /// before.
     fn patience(&self) -> Duration {
-        match self.known().partitions_at {
+        match self.known().layout_at {
             Some(_) => self.setup.read_time_max,
             None => REACH_TIME_MAX.min(self.setup.read_time_max),
         }
@@ -318,8 +372,14 @@ impl SourceClient {
                 for at in partitions {
                     list.add_partition_offset(&at.topic, at.partition, asked)?;
                 }
-                self.consumer.offsets_for_times(list, 3 * ATTEMPT_TIME_MAX)
+                match self.consumer.offsets_for_times(list, 3 * ATTEMPT_TIME_MAX) {
+                    Err(error) if error.rdkafka_error_code().is_some_and(is_unknown) => Ok(None),
+                    answer => answer.map(Some),
+                }
             })?;
+            let Some(answer) = answer else {
+                return Err(self.gone(&format!("one of {} partitions", partitions.len())));
+            };
             let mut found = Offsets::new();
             let mut trouble = None;
             for element in answer.elements() {
@@ -331,6 +391,9 @@ impl SourceClient {
                 }
             }
             let Some((partition, error)) = trouble else { return Ok(found) };
+            if error.rdkafka_error_code().is_some_and(is_unknown) {
+                return Err(self.gone(&format!("partition {partition}")));
+            }
             let passing = error.rdkafka_error_code().is_some_and(kafka_client::may_pass);
             if !passing || begun.elapsed() >= self.patience() {
                 let reason = kafka_client::describe(&error);
@@ -368,9 +431,10 @@ impl SourceClient {
     ) -> Result<Offsets> {
         let (earliest, ends) =
             (self.offsets(partitions, Offset::Beginning)?, self.offsets(partitions, Offset::End)?);
+        let layout = self.layout()?;
         for (topic, numbers) in chosen {
             for number in numbers.keys() {
-                if !self.partitions()?.contains(&TopicPartition::new(topic.as_str(), *number)) {
+                if !layout.partitions.contains(&TopicPartition::new(topic.as_str(), *number)) {
                     bail!(
                         "start names partition {number} of topic `{topic}`, which the source does \
                          not have"
@@ -402,9 +466,21 @@ impl SourceClient {
         partitions.iter().map(offset).collect()
     }
 
+    /// The cluster does not know a partition that it had: whether that is a loss shows when the topics are looked for
+    /// again.
+    fn gone(&self, what: &str) -> anyhow::Error {
+        self.forget_layout();
+        anyhow!("the cluster does not know {what} any more").context(Rewind::MayPass)
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_unknown(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition)
 }
 
 /// What one of so many partitions gets: KiB fetched ahead, bytes in one fetch.
@@ -501,6 +577,9 @@ impl KafkaReader {
                 self.position,
                 self.partition
             ),
+            Some(Event::Error(code)) if is_unknown(code) => {
+                return Err(self.client.gone(&format!("partition {}", self.partition)));
+            }
             Some(Event::Error(code)) => {
                 let reason = message.error_text();
                 return Err(anyhow!("{code}: {reason}"))
@@ -522,6 +601,11 @@ impl SourceReader for KafkaReader {
         let records = self.columns.batch(&self.partition, &messages[..count], &offsets)?;
         self.fetched.drain(..count);
         Ok(Some(SourceBatch { records, offsets }))
+    }
+
+    fn choose_columns(&mut self, columns: &[&'static str]) -> Result<()> {
+        self.columns = RecordColumns::new(columns)?;
+        Ok(())
     }
 }
 

@@ -15,29 +15,31 @@ use arrow_array::{
 use arrow_schema::{Field, Schema};
 use gristmill_broker::partitioner::partition_for_key;
 use gristmill_broker::{BrokerConfig, Server};
-use gristmill_engine::config::{OnDataLoss, Start, Topics};
+use gristmill_engine::config::{OnDataLoss, RecordHeaders, Start, Topics};
 use gristmill_engine::cursors::{Cursors, Stored};
 use gristmill_engine::dead_letter::{DeadLetter, DeadLetterSink};
 use gristmill_engine::failure::Rewind;
 use gristmill_engine::offsets::{OffsetRange, Offsets, TopicPartition};
 use gristmill_engine::plan::RecordValue;
-use gristmill_engine::sink::{Commit, Committed, Sink, SinkRows};
+use gristmill_engine::sink::{Commit, Committed, Sink, SinkRows, When};
 use gristmill_engine::source::{Source, SourceReader};
 
 use crate::admin::{self, RecordProducer};
 use crate::dead_letter_sink::DeadLetterTopic;
-use crate::group_cursors::Owner;
+use crate::group_cursors::{self, Others, Owner};
 use crate::kafka_client::Cluster;
 use crate::kafka_group::Membership;
-use crate::kafka_sink::KafkaSink;
+use crate::kafka_producer::Transactional;
+use crate::kafka_sink::{KafkaSink, SharedHeaders};
 use crate::kafka_source::{KafkaSource, KafkaSourceSetup};
 use crate::open::ensure_topic;
 use crate::topic_store::{SharedTopicStore, Together, TopicStore, TopicStoreSetup};
+use crate::transaction::TIMEOUT_MIN;
 
 /// A broker in a folder of its own.
-struct TestBroker {
+pub(crate) struct TestBroker {
     server: Server,
-    cluster: Cluster,
+    pub(crate) cluster: Cluster,
     folder: tempfile::TempDir,
 }
 
@@ -52,7 +54,7 @@ async fn serve(folder: &Path, listen: &str) -> Server {
 }
 
 impl TestBroker {
-    async fn start() -> TestBroker {
+    pub(crate) async fn start() -> TestBroker {
         let folder = tempfile::tempdir().unwrap();
         let server = serve(folder.path(), "127.0.0.1:0").await;
         let cluster = Cluster::new(server.address().to_string());
@@ -66,7 +68,7 @@ impl TestBroker {
         TestBroker { server, ..self }
     }
 
-    async fn topic(&self, name: &str, partitions: i32) {
+    pub(crate) async fn topic(&self, name: &str, partitions: i32) {
         admin::create_topic(&self.cluster, name, partitions, None, &BTreeMap::new()).await.unwrap();
     }
 
@@ -302,7 +304,7 @@ async fn a_cluster_out_of_reach_and_one_that_says_nothing_are_errors_in_time() {
         let begun = Instant::now();
         let error = refusal(KafkaSource::open(elsewhere).await);
         assert!(error.contains(&format!("cannot reach a Kafka broker at {address}")), "{error}");
-        assert!(error.contains("is it running?"), "{error}");
+        assert!(error.contains("is it running, and does it speak PLAINTEXT?"), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
     let source = KafkaSource::open(setup).await.unwrap();
@@ -365,13 +367,22 @@ impl TestSink {
             cluster: broker.cluster.clone(),
             source: broker.cluster.clone(),
             group: "gristmill-orders".into(),
-            together: Together::Transaction { id: instance.into(), member: member.clone() },
+            together: Together::Transaction {
+                transactional: Transactional { id: instance.into(), timeout: TIMEOUT_MIN },
+                member: member.clone(),
+            },
             outputs: vec![(Some(0), Owner::Sink("chicago".into())), (None, Owner::DeadLetters)],
         };
         let open = move || TopicStore::open(setup);
         let store = Arc::new(tokio::task::spawn_blocking(open).await.unwrap().unwrap());
-        let sink =
-            KafkaSink { store: store.clone(), output: 0, topic: "out".into(), key: true, value };
+        let sink = KafkaSink {
+            store: store.clone(),
+            output: 0,
+            topic: "out".into(),
+            key: true,
+            value,
+            headers: SharedHeaders::new(RecordHeaders::None),
+        };
         TestSink { commit: SharedTopicStore(store.clone()), store, sink }
     }
 
@@ -381,8 +392,13 @@ impl TestSink {
         let (letters, starts) = (Offsets::new(), Offsets::new());
         let range = OffsetRange { begin: 0, end: next };
         let available = BTreeMap::from([(at("orders", 0), range)]);
-        let stored =
-            Stored { sinks: &sinks, letters: &letters, starts: &starts, available: &available };
+        let stored = Stored {
+            sinks: &sinks,
+            older: &[BTreeSet::new()],
+            letters: &letters,
+            starts: &starts,
+            available: &available,
+        };
         let mut cursors = Cursors::default();
         cursors.begin(&at("orders", 0), &stored);
         cursors.advance(&at("orders", 0), next);
@@ -390,7 +406,7 @@ impl TestSink {
     }
 
     async fn commit_up_to(&self, next: i64) -> Result<Vec<(usize, Committed)>> {
-        self.commit.commit(&self.cursors(next).await, true).await
+        self.commit.commit(&self.cursors(next).await, When::Last).await
     }
 }
 
@@ -459,6 +475,31 @@ async fn rows_become_json_records_and_the_group_keeps_the_cursor() {
     assert_eq!(texts(&broker, "out").await, expected.collect::<Vec<_>>());
 }
 
+/// A partition that a process with a newer version of the file had, whose second sink this one does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cursor_of_a_sink_that_only_another_process_knows_stays() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    broker.topic("out", 1).await;
+    let (at, chicago) = (at("orders", 0), Owner::Sink("chicago".into()));
+    let new = Owner::Sink("new".into());
+    let theirs = BTreeMap::from([(at.clone(), vec![(&new, 2), (&chicago, 3)])]);
+    let list = group_cursors::offsets("orders", &theirs, &Others::new()).unwrap();
+    let member = Membership::new(&broker.cluster, "gristmill-orders", Some("b")).unwrap();
+    member.assigned(&BTreeSet::from(["orders".to_string()])).await.unwrap();
+    tokio::task::spawn_blocking(move || member.commit(&list)).await.unwrap().unwrap();
+
+    let out = TestSink::open(&broker, RecordValue::Json, "b").await;
+    put(&out.sink, items(3..5)).await;
+    out.commit_up_to(5).await.unwrap();
+    let asker = broker.cluster.consumer("gristmill-orders", &[]).unwrap();
+    let (cluster, partition) = (broker.cluster.clone(), at.clone());
+    let ask = move || group_cursors::held(&asker, &cluster, &[partition]);
+    let held = tokio::task::spawn_blocking(ask).await.unwrap().unwrap();
+    assert_eq!(held.of(&chicago), Offsets::from([(at.clone(), 5)]));
+    assert_eq!(held.of(&new), Offsets::from([(at, 2)]));
+}
+
 /// A pattern that no topic matches yet: there is no group to wait for.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_to_read_needs_no_group() {
@@ -468,6 +509,59 @@ async fn nothing_to_read_needs_no_group() {
         member.assigned(&BTreeSet::new()).await.unwrap()
     });
     assert!(assigned.await.unwrap().is_empty());
+}
+
+/// A filter that drops every record: the group hears how far it is, readers get no marker to skip.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_moves_without_an_empty_transaction() {
+    let broker = TestBroker::start().await;
+    broker.topic("orders", 1).await;
+    broker.topic("out", 1).await;
+    let out = TestSink::open(&broker, RecordValue::Json, "a").await;
+    put(&out.sink, items(0..1)).await;
+    out.commit_up_to(1).await.unwrap();
+    let end = |topic: &str| broker.server.broker().log(topic, 0).unwrap().log_end_offset();
+    let before = (end("out"), end("__consumer_offsets"));
+    let (_, committed) = out.commit_up_to(90).await.unwrap().remove(0);
+    assert_eq!((committed.rows, committed.cursors[&at("orders", 0)]), (0, 90));
+    let after = (end("out"), end("__consumer_offsets"));
+    assert_eq!(after, (before.0, before.1 + 1), "the offset alone, without a marker");
+    assert_eq!(out.sink.cursors(&[at("orders", 0)]).await.unwrap()[&at("orders", 0)], 90);
+}
+
+/// The topic's records were not read to their end, or so it must seem.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_vanishes_is_a_loss_unless_the_source_may_go_on() {
+    let broker = TestBroker::start().await;
+    for topic in ["orders-eu", "orders-us"] {
+        broker.topic(topic, 1).await;
+    }
+    let mut setup = broker.source_setup("");
+    setup.topics = Topics::Pattern("orders-.*".into());
+    setup.read_time_max = Duration::from_secs(1);
+    let stops = KafkaSource::open(setup.clone()).await.unwrap();
+    setup.on_data_loss = OnDataLoss::Continue;
+    let goes_on = KafkaSource::open(setup).await.unwrap();
+    for source in [&stops, &goes_on] {
+        assert_eq!(source.available().await.unwrap().len(), 2);
+    }
+    admin::delete_topic(&broker.cluster, "orders-us").await.unwrap();
+    let error = loop {
+        match stops.available().await {
+            Err(error) if Rewind::of(&error).is_none() => break format!("{error:#}"),
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    assert!(error.contains("partition orders-us-0 is no longer there"), "{error}");
+    let left = loop {
+        match goes_on.available().await {
+            Ok(ranges) if ranges.len() == 1 => break ranges,
+            Err(error) => assert_eq!(Rewind::of(&error), Some(Rewind::MayPass), "{error:#}"),
+            Ok(_) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(left.contains_key(&at("orders-eu", 0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -502,7 +596,7 @@ async fn a_process_that_follows_under_the_same_name_ends_what_was_left_open() {
     // The one that was taken for dead is fenced.
     put(&sink, items(0..3)).await;
     let cursors = next.cursors(3).await;
-    let error = commit.commit(&cursors, true).await.unwrap_err();
+    let error = commit.commit(&cursors, When::Last).await.unwrap_err();
     assert_eq!(Rewind::of(&error), Some(Rewind::Fenced), "{error:#}");
     assert_eq!(texts(&broker, "out").await.len(), 1);
 }
@@ -563,6 +657,8 @@ async fn a_record_too_large_fails_the_commit_for_good_and_no_cursor_moves() {
     let error = out.commit_up_to(1).await.unwrap_err();
     assert!(format!("{error:#}").contains("1 records were not delivered"), "{error:#}");
     assert_eq!(Rewind::of(&error), None, "it would fail for ever");
+    // Until then the group waits for the end of the transaction that holds the offset.
+    out.commit.abort().await.unwrap();
     assert!(out.sink.cursors(&[at("orders", 0)]).await.unwrap().is_empty());
 }
 

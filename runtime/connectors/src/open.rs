@@ -5,21 +5,28 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use gristmill_engine::config::{Delivery, DeltaSinkConfig, SinkKind, TopicSinkConfig};
+use gristmill_engine::config::{
+    DeadLetterConfig, Delivery, DeltaSinkConfig, SinkKind, TopicSinkConfig,
+};
 use gristmill_engine::dead_letter::DeadLetterSink;
 use gristmill_engine::plan::{Plan, PlannedSink, SinkLayout};
+use gristmill_engine::reload::Reopen;
 use gristmill_engine::run::Connected;
 use gristmill_engine::sink::{Commit, Sink};
+use gristmill_engine::source::Source;
 
-use crate::admin;
 use crate::dead_letter_sink::DeadLetterTopic;
 use crate::delta_sink::{DeltaSink, DeltaSinkSetup};
 use crate::group_cursors::Owner;
 use crate::kafka_client::Cluster;
 use crate::kafka_group::Membership;
-use crate::kafka_sink::KafkaSink;
+use crate::kafka_producer::Transactional;
+use crate::kafka_sink::{KafkaSink, SharedHeaders};
 use crate::kafka_source::{KafkaSource, KafkaSourceSetup, READ_TIME_MAX};
+use crate::reopen::Reopener;
+use crate::table_progress::TablesWithProgress;
 use crate::topic_store::{SharedTopicStore, Together, TopicStore, TopicStoreSetup};
+use crate::{admin, transaction};
 
 /// The process that the pipelines run in.
 #[derive(Debug, Clone)]
@@ -36,27 +43,20 @@ pub struct Process {
 ///
 /// Errors name the end and what would mend it. Topics and tables that sinks made until then stay.
 pub async fn open(plan: &Plan, process: &Process) -> Result<Connected> {
-    let source = Opening::source_cluster(plan, process)?;
-    let opening = Opening { plan, process, source };
+    Ok(open_to_reload(plan, process).await?.0)
+}
+
+/// As [`open`], with what opens the ends anew while the pipeline runs.
+pub async fn open_to_reload(
+    plan: &Plan,
+    process: &Process,
+) -> Result<(Connected, Arc<dyn Reopen>)> {
+    let opening = Opening::new(plan, process)?;
     let kafka = opening.source().await.context("source")?;
     let member = Arc::new(opening.join()?);
-    let mut ends = Ends::default();
-    opening.topics(&member, &mut ends).await?;
-    for (index, config) in plan.pipeline.sinks.iter().enumerate() {
-        match &config.kind {
-            SinkKind::Topic(topic) if opening.is_elsewhere(topic) => {
-                opening.topic_elsewhere(index, topic, &mut ends).await?;
-            }
-            SinkKind::Topic(_) => {}
-            SinkKind::Delta(delta) => opening.table(index, delta, &mut ends).await?,
-        }
-    }
-    Ok(Connected {
-        source: Arc::new(kafka.shared_with(member)),
-        sinks: ends.sinks.into_values().collect(),
-        commits: ends.commits,
-        dead_letters: ends.dead_letters,
-    })
+    let source = Arc::new(kafka.shared_with(member.clone()));
+    let connected = opening.connect(source, &member).await?;
+    Ok((connected, Arc::new(Reopener { process: process.clone(), member })))
 }
 
 /// What has been opened.
@@ -64,17 +64,99 @@ pub async fn open(plan: &Plan, process: &Process) -> Result<Connected> {
 struct Ends {
     /// By their index in the plan.
     sinks: BTreeMap<usize, Arc<dyn Sink>>,
+    /// By their names.
+    tables: Vec<(String, Arc<DeltaSink>)>,
     commits: Vec<Arc<dyn Commit>>,
+    /// The group of the pipeline keeps cursors of topics.
+    has_group_cursors: bool,
     dead_letters: Option<Arc<dyn DeadLetterSink>>,
 }
 
-struct Opening<'a> {
+pub(crate) struct Opening<'a> {
     plan: &'a Plan,
     process: &'a Process,
     source: Cluster,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    pub(crate) fn new(plan: &'a Plan, process: &'a Process) -> Result<Opening<'a>> {
+        let source = Opening::source_cluster(plan, process)?;
+        Ok(Opening { plan, process, source })
+    }
+
+    /// Opens everything but the source.
+    pub(crate) async fn connect(
+        &self,
+        source: Arc<dyn Source>,
+        member: &Arc<Membership>,
+    ) -> Result<Connected> {
+        let mut ends = Ends::default();
+        self.topics(member, &mut ends).await?;
+        for (index, config) in self.plan.pipeline.sinks.iter().enumerate() {
+            match &config.kind {
+                SinkKind::Topic(topic) if self.is_elsewhere(topic) => {
+                    self.topic_elsewhere(index, topic, &mut ends).await?;
+                }
+                SinkKind::Topic(_) => {}
+                SinkKind::Delta(delta) => self.table(index, delta, &mut ends).await?,
+            }
+        }
+        self.table_commits(member, &mut ends);
+        Ok(Connected {
+            source,
+            sinks: ends.sinks.into_values().collect(),
+            commits: ends.commits,
+            dead_letters: ends.dead_letters,
+        })
+    }
+
+    /// Whether a topic is there, or would be made. Makes none.
+    pub(crate) async fn check_topic(&self, config: &TopicSinkConfig) -> Result<()> {
+        let cluster = match self.is_elsewhere(config) {
+            true => self.cluster_elsewhere(config)?,
+            false => self.connection(),
+        };
+        self.check_there(cluster, &config.topic, config.partitions).await
+    }
+
+    pub(crate) async fn check_letters(&self, config: &DeadLetterConfig) -> Result<()> {
+        self.check_there(self.connection(), &config.topic, None).await
+    }
+
+    async fn check_there(
+        &self,
+        cluster: Cluster,
+        topic: &str,
+        partitions: Option<i32>,
+    ) -> Result<()> {
+        let (topic, built_in) = (topic.to_string(), self.is_in_process(&cluster));
+        let check = move || topic_or_makeable(&cluster, &topic, partitions, built_in).map(drop);
+        tokio::task::spawn_blocking(check).await?
+    }
+
+    /// Whether the topic sinks of the source's cluster can share a producer.
+    pub(crate) fn check_together(&self) -> Result<()> {
+        let mut properties = self.connection().properties;
+        for config in &self.plan.pipeline.sinks {
+            if let SinkKind::Topic(topic) = &config.kind
+                && !self.is_elsewhere(topic)
+            {
+                merge(&mut properties, &topic.kafka, &config.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_in_process(&self, cluster: &Cluster) -> bool {
+        self.process.built_in.as_ref() == Some(&cluster.bootstrap)
+    }
+
+    fn cluster_elsewhere(&self, config: &TopicSinkConfig) -> Result<Cluster> {
+        let bootstrap = config.brokers.clone().or_else(|| self.process.built_in.clone());
+        let bootstrap = bootstrap.context("the built-in broker does not run")?;
+        Ok(Cluster { bootstrap, properties: config.kafka.clone() })
+    }
+
     fn source_cluster(plan: &Plan, process: &Process) -> Result<Cluster> {
         let config = &plan.pipeline.source;
         let bootstrap = match (&config.brokers, &process.built_in) {
@@ -101,7 +183,7 @@ impl Opening<'_> {
         format!("gristmill-{}", self.plan.pipeline.name)
     }
 
-    async fn source(&self) -> Result<KafkaSource> {
+    pub(crate) async fn source(&self) -> Result<KafkaSource> {
         let config = &self.plan.pipeline.source;
         let setup = KafkaSourceSetup {
             cluster: self.source.clone(),
@@ -147,10 +229,12 @@ impl Opening<'_> {
             return Ok(());
         }
         let together = match self.plan.pipeline.delivery {
-            Delivery::ExactlyOnce => Together::Transaction {
-                id: format!("gristmill-{}-{}", self.plan.pipeline.name, self.process.instance),
-                member: member.clone(),
-            },
+            Delivery::ExactlyOnce => {
+                let id = format!("gristmill-{}-{}", self.plan.pipeline.name, self.process.instance);
+                let timeout = transaction::timeout(self.plan.batch_time_max());
+                let transactional = Transactional { id, timeout };
+                Together::Transaction { transactional, member: member.clone() }
+            }
             Delivery::AtLeastOnce => Together::RecordsFirst { member: Some(member.clone()) },
         };
         let sinks: Vec<_> = outputs.iter().map(|(sink, _)| *sink).collect();
@@ -166,6 +250,7 @@ impl Opening<'_> {
             }
         }
         ends.commits.push(Arc::new(SharedTopicStore(store)));
+        ends.has_group_cursors = true;
         Ok(())
     }
 
@@ -177,9 +262,7 @@ impl Opening<'_> {
         ends: &mut Ends,
     ) -> Result<()> {
         let name = &self.plan.sinks[index].name;
-        let bootstrap = config.brokers.clone().or_else(|| self.process.built_in.clone());
-        let bootstrap = bootstrap.context("the built-in broker does not run")?;
-        let cluster = Cluster { bootstrap, properties: config.kafka.clone() };
+        let cluster = self.cluster_elsewhere(config)?;
         let topics = vec![(format!("sink `{name}`"), config.topic.clone(), config.partitions)];
         let outputs = vec![(Some(index), Owner::Sink(name.clone()))];
         let group = format!("{}-{name}", self.group());
@@ -199,7 +282,7 @@ impl Opening<'_> {
         outputs: Vec<(Option<usize>, Owner)>,
         topics: Vec<(String, String, Option<i32>)>,
     ) -> Result<Arc<TopicStore>> {
-        let built_in = self.process.built_in.as_ref() == Some(&cluster.bootstrap);
+        let built_in = self.is_in_process(&cluster);
         let setup = TopicStoreSetup {
             pipeline: self.plan.pipeline.name.clone(),
             cluster,
@@ -232,28 +315,44 @@ impl Opening<'_> {
         let SinkKind::Topic(config) = &self.plan.pipeline.sinks[index].kind else {
             bail!("sink `{}` is no topic", planned.name)
         };
-        let (store, topic) = (store.clone(), config.topic.clone());
-        ends.sinks.insert(index, Arc::new(KafkaSink { store, output, topic, key, value }));
+        let sink = KafkaSink {
+            store: store.clone(),
+            output,
+            topic: config.topic.clone(),
+            key,
+            value,
+            headers: SharedHeaders::new(config.headers),
+        };
+        ends.sinks.insert(index, Arc::new(sink));
         Ok(())
     }
 
     async fn table(&self, index: usize, config: &DeltaSinkConfig, ends: &mut Ends) -> Result<()> {
         let planned = &self.plan.sinks[index];
-        let stages = self.plan.stages.iter();
-        let modules =
-            stages.map(|stage| (stage.name.clone(), stage.stage.module().hash().to_string()));
         let setup = DeltaSinkSetup {
             pipeline: self.plan.pipeline.name.clone(),
             sink: planned.name.clone(),
             index,
             config: config.clone(),
             rows: planned.schema.clone(),
-            modules: modules.collect(),
         };
         let sink = Arc::new(DeltaSink::open(setup).await?);
         ends.sinks.insert(index, sink.clone());
-        ends.commits.push(sink);
+        ends.tables.push((planned.name.clone(), sink));
         Ok(())
+    }
+
+    /// Where no topic keeps cursors in the group, the group is told how far the tables are.
+    fn table_commits(&self, member: &Arc<Membership>, ends: &mut Ends) {
+        let tables = std::mem::take(&mut ends.tables);
+        if !ends.has_group_cursors && !tables.is_empty() {
+            let (pipeline, member) = (&self.plan.pipeline.name, member.clone());
+            let commit = TablesWithProgress::new(pipeline, tables, member);
+            ends.commits.push(Arc::new(commit));
+        } else {
+            let each = tables.into_iter().map(|(_, table)| table as Arc<dyn Commit>);
+            ends.commits.extend(each);
+        }
     }
 }
 
@@ -282,8 +381,24 @@ pub(crate) fn ensure_topic(
     partitions: Option<i32>,
     built_in: bool,
 ) -> Result<()> {
-    if admin::topic_blocking(cluster, topic)?.is_some() {
+    if topic_or_makeable(cluster, topic, partitions, built_in)? {
         return Ok(());
+    }
+    let partitions = partitions.unwrap_or(1);
+    admin::create_topic_blocking(cluster, topic, partitions)?;
+    tracing::info!(topic, partitions, "topic made");
+    Ok(())
+}
+
+/// `true`: the topic is there; `false`: it is not, and may be made.
+fn topic_or_makeable(
+    cluster: &Cluster,
+    topic: &str,
+    partitions: Option<i32>,
+    built_in: bool,
+) -> Result<bool> {
+    if admin::topic_blocking(cluster, topic)?.is_some() {
+        return Ok(true);
     }
     if !built_in && partitions.is_none() {
         bail!(
@@ -292,10 +407,7 @@ pub(crate) fn ensure_topic(
             cluster.bootstrap
         );
     }
-    let partitions = partitions.unwrap_or(1);
-    admin::create_topic_blocking(cluster, topic, partitions)?;
-    tracing::info!(topic, partitions, "topic made");
-    Ok(())
+    Ok(false)
 }
 
 /// The settings of a source that its sinks share: how to reach the cluster, not how to read from

@@ -2,31 +2,32 @@
 //!
 //! The records and the progress (offsets of a consumer group, see `replay_progress`) are one Kafka transaction, and the
 //! transactional id is the group's name: a second replay at the same time fences the first, a crash leaves nothing half
-//! done.
+//! done. The progress is read after the id was taken over: by then what another replay had begun is committed or
+//! aborted, and it can commit no more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use gristmill_engine::dead_letter::DeadLetter;
+use gristmill_engine::failure::Rewind;
 use gristmill_engine::offsets::TopicPartition;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::admin;
 use crate::kafka_client::{ClientEvents, Cluster, describe};
-use crate::kafka_producer::owned_headers;
+use crate::kafka_producer::{ProducerClient, Transactional};
 use crate::replay_progress::ReplayProgress;
 use crate::stored_records::{Begin, StoredRecords};
+use crate::{admin, transaction};
 
 /// Letters of one transaction.
 const TRANSACTION_LETTERS_MAX: usize = 1_000;
 /// Bytes of keys and values of one transaction, as a whole in the memory of the producer.
 const TRANSACTION_BYTES_MAX: usize = 16 << 20;
-/// Each step of a transaction.
-const TRANSACTION_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long the group may take to tell the progress.
+const PROGRESS_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What a replay goes over.
 #[derive(Debug, Clone)]
@@ -101,11 +102,12 @@ impl Letters {
     }
 }
 
-/// The progress of each partition of the letters' topic. Blocks.
+/// The progress of each partition of the letters' topic, as it was last committed: a replay that is under way, or died
+/// with its transaction open, is not waited for. Blocks.
 ///
 /// Errors: no broker answers; somebody else uses the group.
 pub fn progress(setup: &ReplaySetup, partitions: &[i32]) -> Result<BTreeMap<i32, ReplayProgress>> {
-    read_progress(&group_consumer(setup)?, setup, partitions)
+    read_progress(&group_consumer(setup, "read_uncommitted")?, setup, partitions)
 }
 
 /// Sends the records of the letters that `picks` chooses and that were not sent before. Blocks; for a thread of the
@@ -119,18 +121,13 @@ pub async fn replay(
 ) -> Result<Replayed> {
     let described = admin::describe_topic(&setup.cluster, &setup.topic).await?;
     let partitions: Vec<i32> = described.partitions.iter().map(|at| at.partition).collect();
-    let consumer = group_consumer(setup)?;
-    let progress = tokio::task::block_in_place(|| read_progress(&consumer, setup, &partitions))?;
+    let (sender, progress) = tokio::task::block_in_place(|| begin(setup, &partitions))?;
     let begin = |partition: i32| {
         progress.get(&partition).map_or(Begin::Earliest, |progress| Begin::At(progress.next()))
     };
     let letters = Letters::open(&setup.cluster, &setup.topic, begin).await?;
     let topics: BTreeSet<String> =
         admin::list_topics(&setup.cluster).await?.into_iter().map(|topic| topic.name).collect();
-    let sender = match setup.dry_run {
-        true => None,
-        false => Some(tokio::task::block_in_place(|| Sender::open(setup, &consumer))?),
-    };
     let mut replay = Replay {
         setup,
         topics,
@@ -139,8 +136,26 @@ pub async fn replay(
         seen: Seen::default(),
         done: Replayed::default(),
     };
-    tokio::task::block_in_place(|| replay.run(letters, picks))?;
-    Ok(replay.done)
+    let ran = tokio::task::block_in_place(|| replay.run(letters, picks));
+    if let (Err(_), Some(sender)) = (&ran, &replay.sender) {
+        // Readers must not wait for a transaction that nobody ends.
+        let aborted = tokio::task::block_in_place(|| transaction::abort(&sender.producer));
+        aborted.unwrap_or_else(|error| tracing::debug!(target: "kafka", "{error:#}"));
+    }
+    ran.map(|()| replay.done)
+}
+
+/// What sends, unless nothing is to be sent, and the progress that it goes on from.
+fn begin(
+    setup: &ReplaySetup,
+    partitions: &[i32],
+) -> Result<(Option<Sender>, BTreeMap<i32, ReplayProgress>)> {
+    if setup.dry_run {
+        return Ok((None, progress(setup, partitions)?));
+    }
+    let consumer = group_consumer(setup, "read_committed")?;
+    let sender = Sender::open(setup, &consumer)?;
+    Ok((Some(sender), read_progress(&consumer, setup, partitions)?))
 }
 
 impl ReplaySetup {
@@ -270,7 +285,7 @@ impl Replay<'_> {
 
 /// The producer of a replay.
 struct Sender {
-    producer: ThreadedProducer<ClientEvents>,
+    producer: Arc<ProducerClient>,
     group: ConsumerGroupMetadata,
     /// Of the open transaction.
     letters: usize,
@@ -279,18 +294,12 @@ struct Sender {
 
 impl Sender {
     fn open(setup: &ReplaySetup, consumer: &BaseConsumer<ClientEvents>) -> Result<Sender> {
-        let config = setup.cluster.client_config(&[
-            ("transactional.id", &setup.group),
-            ("partitioner", "murmur2_random"),
-            ("linger.ms", "5"),
-        ]);
-        let producer: ThreadedProducer<ClientEvents> = config
-            .create_with_context(ClientEvents::default())
-            .map_err(|error| setup.cluster.misconfigured(&error))?;
+        let transactional =
+            Transactional { id: setup.group.clone(), timeout: transaction::TIMEOUT_MIN };
+        let producer = ProducerClient::open(&setup.cluster, Some(&transactional))?;
         let group = consumer.group_metadata().context("the consumer has no group")?;
-        retried(|| producer.init_transactions(TRANSACTION_TIME_MAX))
-            .context("cannot begin transactions")?;
-        begin(&producer)?;
+        transaction::init(&producer).map_err(explained)?;
+        transaction::begin(&producer).map_err(explained)?;
         Ok(Sender { producer, group, letters: 0, bytes: 0 })
     }
 
@@ -300,17 +309,11 @@ impl Sender {
 
     fn send(&mut self, letter: &DeadLetter) -> Result<()> {
         let topic = letter.partition.topic.as_ref();
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
-        record.key = letter.key.as_deref();
-        record.payload = letter.value.as_deref();
-        record.timestamp = letter.timestamp_ms;
-        let record = record.headers(owned_headers(&letter.replay_headers()));
-        self.producer.send(record).map_err(|(error, _)| {
-            anyhow!("cannot send to topic `{topic}`: {}", describe(&error))
-        })?;
+        let (key, value) = (letter.key.as_deref(), letter.value.as_deref());
+        let headers = letter.replay_headers();
+        self.producer.send(topic, key, value, &headers, letter.timestamp_ms).map_err(explained)?;
         self.letters += 1;
-        self.bytes +=
-            [&letter.key, &letter.value].into_iter().flatten().map(Vec::len).sum::<usize>();
+        self.bytes += [key, value].into_iter().flatten().map(<[u8]>::len).sum::<usize>();
         Ok(())
     }
 
@@ -321,48 +324,27 @@ impl Sender {
             element.set_offset(Offset::Offset(progress.next()))?;
             element.set_metadata(progress.metadata());
         }
-        let context = "cannot commit the replay (nothing of this transaction was sent)";
-        retried(|| {
-            self.producer.send_offsets_to_transaction(&offsets, &self.group, TRANSACTION_TIME_MAX)
-        })
-        .context(context)?;
-        retried(|| self.producer.commit_transaction(TRANSACTION_TIME_MAX)).context(context)?;
+        transaction::commit(&self.producer, &offsets, &self.group)
+            .map_err(explained)
+            .context("cannot commit the replay (nothing of this transaction was sent)")?;
         (self.letters, self.bytes) = (0, 0);
-        begin(&self.producer)
+        transaction::begin(&self.producer).map_err(explained)
     }
 }
 
-fn begin(producer: &ThreadedProducer<ClientEvents>) -> Result<()> {
-    retried(|| producer.begin_transaction()).context("cannot begin a transaction")
-}
-
-/// Tries again what librdkafka says may be tried again.
-fn retried(step: impl Fn() -> Result<(), KafkaError>) -> Result<()> {
-    /// Each attempt takes up to [`TRANSACTION_TIME_MAX`] itself.
-    const ATTEMPTS_MAX: usize = 3;
-    for _ in 1..ATTEMPTS_MAX {
-        match step() {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() => {
-                tracing::debug!(target: "kafka", "{error}");
-            }
-            ended => return ended.map_err(|error| explained(&error)),
-        }
-    }
-    step().map_err(|error| explained(&error))
-}
-
-fn explained(error: &KafkaError) -> anyhow::Error {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced) => {
-            anyhow!("another replay of the same letters has begun")
-        }
-        _ => anyhow!("{error}"),
+/// Two replays of one group have one transactional id.
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    match Rewind::of(&error) {
+        Some(Rewind::Fenced) => anyhow!("another replay of the same letters has begun"),
+        _ => error,
     }
 }
 
-fn group_consumer(setup: &ReplaySetup) -> Result<BaseConsumer<ClientEvents>> {
+/// With `read_committed`, offsets that an open transaction holds are waited for (KIP-447); with `read_uncommitted` the
+/// group tells those before.
+fn group_consumer(setup: &ReplaySetup, isolation: &str) -> Result<BaseConsumer<ClientEvents>> {
     let mut config = setup.cluster.client_config(&[("enable.auto.commit", "false")]);
-    config.set("group.id", &setup.group);
+    config.set("group.id", &setup.group).set("isolation.level", isolation);
     config
         .create_with_context(ClientEvents::default())
         .map_err(|error| setup.cluster.misconfigured(&error))
@@ -377,7 +359,7 @@ fn read_progress(
     for partition in partitions {
         asked.add_partition(&setup.topic, *partition);
     }
-    let committed = consumer.committed_offsets(asked, TRANSACTION_TIME_MAX).map_err(|error| {
+    let committed = consumer.committed_offsets(asked, PROGRESS_TIME_MAX).map_err(|error| {
         anyhow!("cannot read the offsets of group `{}`: {}", setup.group, describe(&error))
     })?;
     let mut progress = BTreeMap::new();

@@ -147,7 +147,7 @@ fn assign(
     Ok(ends)
 }
 
-fn stored(message: &BorrowedMessage<'_>) -> StoredRecord {
+pub(crate) fn stored(message: &BorrowedMessage<'_>) -> StoredRecord {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     let headers =
         headers.map(|header| (header.key.to_string(), header.value.map(<[u8]>::to_vec))).collect();

@@ -9,7 +9,7 @@
 //!
 //! Invariant: between `abort` and the next `cursors` nothing is known about what is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -19,14 +19,14 @@ use async_trait::async_trait;
 use gristmill_engine::cursors::Cursors;
 use gristmill_engine::failure::Rewind;
 use gristmill_engine::offsets::{Offsets, TopicPartition};
-use gristmill_engine::sink::{Commit, Committed};
+use gristmill_engine::sink::{Commit, Committed, When};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{CommitMode, Consumer};
 
-use crate::group_cursors::{self, Owner};
+use crate::group_cursors::{self, Held, Others, Owner};
 use crate::kafka_client::{self, AWAY_TIME_MAX, Cluster, KafkaConsumer};
 use crate::kafka_group::Membership;
-use crate::kafka_producer::{ProducerClient, TopicProducer};
+use crate::kafka_producer::{ProducerClient, TopicProducer, Transactional};
 use crate::transaction;
 
 /// A stretch of offsets without records is committed at most this often while the pipeline runs.
@@ -34,8 +34,8 @@ const ROWLESS_COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 /// How records and cursors are kept together.
 pub(crate) enum Together {
-    /// In one transaction, under this transactional id, by a member of the group.
-    Transaction { id: String, member: Arc<Membership> },
+    /// In one transaction, by a member of the group.
+    Transaction { transactional: Transactional, member: Arc<Membership> },
     /// Records first; the offsets by a member of the group, or by nobody in particular.
     RecordsFirst { member: Option<Arc<Membership>> },
 }
@@ -62,6 +62,8 @@ pub(crate) struct TopicStore {
     producer: RwLock<Option<Arc<ProducerClient>>>,
     transaction: OpenTransaction,
     outputs: Vec<Output>,
+    /// Of the partitions that were asked for last.
+    others: RwLock<Others>,
     state: tokio::sync::Mutex<State>,
 }
 
@@ -109,6 +111,7 @@ impl TopicStore {
             producer: RwLock::new(Some(producer)),
             transaction: OpenTransaction::default(),
             outputs: outputs.collect(),
+            others: RwLock::default(),
             state: tokio::sync::Mutex::default(),
             setup,
         })
@@ -120,14 +123,27 @@ impl TopicStore {
         output: usize,
         partitions: &[TopicPartition],
     ) -> Result<Offsets> {
-        let (store, asked) = (self.clone(), partitions.to_vec());
-        let ask = move || {
-            let owner = &store.outputs[output].owner;
-            group_cursors::stored(&store.cursors, &store.setup.source, owner, &asked)
-        };
-        let found = tokio::task::spawn_blocking(ask).await??;
+        let found = self.held(partitions).await?.of(&self.outputs[output].owner);
         write(&self.outputs[output].stored).extend(found.clone());
         Ok(found)
+    }
+
+    /// Partitions of which other outputs have cursors and this one has none.
+    pub(crate) async fn older(
+        self: &Arc<Self>,
+        output: usize,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeSet<TopicPartition>> {
+        Ok(self.held(partitions).await?.without(&self.outputs[output].owner))
+    }
+
+    async fn held(self: &Arc<Self>, partitions: &[TopicPartition]) -> Result<Held> {
+        let (store, asked) = (self.clone(), partitions.to_vec());
+        let ask = move || group_cursors::held(&store.cursors, &store.setup.source, &asked);
+        let held = tokio::task::spawn_blocking(ask).await??;
+        let owners: Vec<_> = self.outputs.iter().map(|output| &output.owner).collect();
+        write(&self.others).extend(held.others(&self.setup.pipeline, &owners)?);
+        Ok(held)
     }
 
     /// A topic to write to, until the next abort.
@@ -170,7 +186,7 @@ impl TopicStore {
     /// For each partition where any output has moved, the cursor of every output.
     fn moved(&self, cursors: &Cursors) -> BTreeMap<TopicPartition, Vec<(&Owner, i64)>> {
         let mut all: BTreeMap<TopicPartition, Vec<(&Owner, i64)>> = BTreeMap::new();
-        let mut moved = std::collections::BTreeSet::new();
+        let mut moved = BTreeSet::new();
         for output in &self.outputs {
             let stored = read(&output.stored);
             for (partition, next) in output.next(cursors) {
@@ -237,6 +253,7 @@ impl TopicStore {
             *producer = Some(make_producer(&self.setup)?);
         }
         self.transaction.open.store(false, Ordering::Release);
+        write(&self.others).clear();
         for output in &self.outputs {
             output.sent.store(0, Ordering::Relaxed);
             write(&output.stored).clear();
@@ -246,10 +263,10 @@ impl TopicStore {
 }
 
 fn make_producer(setup: &TopicStoreSetup) -> Result<Arc<ProducerClient>> {
-    let Together::Transaction { id, .. } = &setup.together else {
+    let Together::Transaction { transactional, .. } = &setup.together else {
         return ProducerClient::open(&setup.cluster, None);
     };
-    let producer = ProducerClient::open(&setup.cluster, Some(id))?;
+    let producer = ProducerClient::open(&setup.cluster, Some(transactional))?;
     transaction::init(&producer)?;
     Ok(producer)
 }
@@ -263,7 +280,7 @@ impl Output {
 #[async_trait]
 impl Commit for SharedTopicStore {
     /// Commits every micro-batch that sent something.
-    async fn commit(&self, cursors: &Cursors, now: bool) -> Result<Vec<(usize, Committed)>> {
+    async fn commit(&self, cursors: &Cursors, when: When) -> Result<Vec<(usize, Committed)>> {
         let store = &self.0;
         let mut state = store.state.lock().await;
         let moved = store.moved(cursors);
@@ -271,10 +288,10 @@ impl Commit for SharedTopicStore {
             store.outputs.iter().map(|output| output.sent.load(Ordering::Relaxed)).collect();
         let nothing_sent = sent.iter().all(|count| *count == 0);
         let recent = state.committed_at.is_some_and(|at| at.elapsed() < ROWLESS_COMMIT_EVERY);
-        if nothing_sent && (moved.is_empty() || (recent && !now)) {
+        if nothing_sent && (moved.is_empty() || (recent && when == When::Due)) {
             return Ok(Vec::new());
         }
-        let offsets = group_cursors::offsets(&store.setup.pipeline, &moved)?;
+        let offsets = group_cursors::offsets(&store.setup.pipeline, &moved, &read(&store.others))?;
         let storing = store.clone();
         tokio::task::spawn_blocking(move || storing.store(&offsets))
             .await?

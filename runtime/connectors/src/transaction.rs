@@ -16,9 +16,25 @@ use crate::kafka_producer::ProducerClient;
 /// One call.
 const CALL_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How long a transaction may stay open before the cluster aborts it, unless stages may take longer; Kafka's own default.
+/// A process that takes over from one that died waits for so long.
+pub(crate) const TIMEOUT_MIN: Duration = Duration::from_secs(60);
+
+/// The most that brokers allow, if nobody has said otherwise (`transaction.max.timeout.ms`).
+const TIMEOUT_MAX: Duration = Duration::from_secs(900);
+
+/// Beside the stages: the rest of the micro-batch, and the commit.
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(15);
+
 /// All calls for one purpose, as long as the cluster says that they may be repeated. The engine goes
 /// on trying after that, with what is committed.
 const CALLS_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The time-out of transactions that hold batches of which each may take so long: one that ends while a stage still
+/// looks for a poison record would be dropped, and begun again, for ever.
+pub(crate) fn timeout(batch_time_max: Duration) -> Duration {
+    batch_time_max.saturating_add(TIMEOUT_MARGIN).clamp(TIMEOUT_MIN, TIMEOUT_MAX)
+}
 
 /// Ends what an earlier process with the same transactional id has left open, and fences it.
 pub(crate) fn init(client: &ProducerClient) -> Result<()> {
@@ -32,17 +48,21 @@ pub(crate) fn begin(client: &ProducerClient) -> Result<()> {
 }
 
 /// Commits everything sent since [`begin`] together with the offsets of the group.
+///
+/// The records are delivered while the offsets are added: both wait for the same disk at the same time. A flush beside
+/// it keeps the records from lingering; without one they would wait for the offsets first.
 pub(crate) fn commit(
     client: &ProducerClient,
     offsets: &TopicPartitionList,
     group: &ConsumerGroupMetadata,
 ) -> Result<()> {
-    // The records are on their way while the offsets are.
-    client.push();
     let send = || client.transactions().send_offsets_to_transaction(offsets, group, CALL_TIME_MAX);
-    repeated(send)
-        .map_err(|error| explain(&error, "cannot add the source offsets to the transaction"))?;
-    if client.flush_within(CALLS_TIME_MAX).is_err() {
+    let (added, flushed) = std::thread::scope(|scope| {
+        let flushed = scope.spawn(|| client.flush_within(CALLS_TIME_MAX));
+        (repeated(send), flushed.join())
+    });
+    added.map_err(|error| explain(&error, "cannot add the source offsets to the transaction"))?;
+    if !matches!(flushed, Ok(Ok(()))) {
         // What is only late is the commit's to say, with the state of the transaction.
         client.check()?;
     }
@@ -77,4 +97,17 @@ fn explain(error: &KafkaError, what: &str) -> Error {
         error => describe(error),
     };
     anyhow!("{what}: {reason}").context(kafka_group::rewind(error.rdkafka_error_code()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_outlives_the_slowest_batch() {
+        let seconds = Duration::from_secs;
+        assert_eq!(timeout(seconds(0)), seconds(60));
+        assert_eq!(timeout(seconds(75)), seconds(90));
+        assert_eq!(timeout(Duration::MAX), seconds(900));
+    }
 }

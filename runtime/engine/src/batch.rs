@@ -54,6 +54,11 @@ impl Batch {
         self.row_count
     }
 
+    /// Whether the column at `index` is carried along.
+    pub fn has(&self, index: usize) -> bool {
+        self.columns[index].is_some()
+    }
+
     /// The row of the source batch that `row` came from.
     pub fn origin(&self, row: u32) -> u32 {
         self.origins.as_ref().map_or(row, |origins| origins[row as usize])

@@ -1,6 +1,6 @@
 //! Where a pipeline stands in its source: the next offset to read of every partition, and what each sink still wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Start;
 use crate::offsets::{OffsetRange, Offsets, TopicPartition};
@@ -25,6 +25,8 @@ struct Standing {
 pub struct Stored<'a> {
     /// Per sink of the plan: the cursors of all partitions of the topics.
     pub sinks: &'a [Offsets],
+    /// Per sink of the plan: partitions that were there before it.
+    pub older: &'a [BTreeSet<TopicPartition>],
     pub letters: &'a Offsets,
     /// Where `start` says that a sink without any cursor begins.
     pub starts: &'a Offsets,
@@ -85,15 +87,17 @@ impl Cursors {
     }
 
     /// Takes a partition up, at the smallest cursor of the sinks. A sink that has no cursor at all begins where `start`
-    /// says; one that knows other partitions begins a new one at the earliest offset.
+    /// says, and so in partitions that were there before it; one that knows other partitions begins a new one at the
+    /// earliest offset.
     pub fn begin(&mut self, partition: &TopicPartition, stored: &Stored<'_>) {
         let earliest = stored.available.get(partition).map_or(0, |range| range.begin);
-        let begin = |cursors: &Offsets| match cursors.get(partition) {
+        let start = stored.starts.get(partition).copied().unwrap_or(earliest);
+        let begin = |(cursors, older): (&Offsets, &BTreeSet<_>)| match cursors.get(partition) {
             Some(cursor) => *cursor,
-            None if cursors.is_empty() => stored.starts.get(partition).copied().unwrap_or(earliest),
+            None if cursors.is_empty() || older.contains(partition) => start,
             None => earliest,
         };
-        let sinks: Vec<i64> = stored.sinks.iter().map(begin).collect();
+        let sinks: Vec<i64> = stored.sinks.iter().zip(stored.older).map(begin).collect();
         let next = sinks.iter().copied().min().unwrap_or(earliest);
         let letters = stored.letters.get(partition).copied().unwrap_or(i64::MIN);
         tracing::debug!(%partition, next, ?sinks, "partition taken up");
@@ -127,11 +131,19 @@ mod tests {
     }
 
     fn begun(sinks: &[Offsets], starts: &Offsets) -> Cursors {
+        begun_with(sinks, &vec![BTreeSet::new(); sinks.len()], starts)
+    }
+
+    fn begun_with(
+        sinks: &[Offsets],
+        older: &[BTreeSet<TopicPartition>],
+        starts: &Offsets,
+    ) -> Cursors {
         let ranges = (0..2).map(|partition| (at(partition), OffsetRange { begin: 5, end: 100 }));
         let (available, letters) = (ranges.collect(), offsets(&[(0, 40)]));
         let mut cursors = Cursors::default();
         for partition in 0..2 {
-            let stored = Stored { sinks, letters: &letters, starts, available: &available };
+            let stored = Stored { sinks, older, letters: &letters, starts, available: &available };
             cursors.begin(&at(partition), &stored);
         }
         cursors
@@ -152,6 +164,17 @@ mod tests {
         let cursors = begun(&[Offsets::new(), offsets(&[(0, 30)])], &starts);
         assert_eq!(cursors.of_sink(0), offsets(&[(0, 77), (1, 88)]));
         assert_eq!(cursors.next(), offsets(&[(0, 30), (1, 5)]));
+    }
+
+    /// Another process had written down where the added sink begins in its partitions, and this one took its own for
+    /// newer than the sink: it got records from before it was there.
+    #[test]
+    fn start_holds_for_partitions_that_were_there_before_the_sink() {
+        let (starts, older) = (offsets(&[(0, 77), (1, 88)]), [[at(1)].into(), [].into()]);
+        let sinks = [offsets(&[(0, 80)]), offsets(&[(0, 30), (1, 40)])];
+        let cursors = begun_with(&sinks, &older, &starts);
+        assert_eq!(cursors.of_sink(0), offsets(&[(0, 80), (1, 88)]));
+        assert_eq!(cursors.next(), offsets(&[(0, 30), (1, 40)]));
     }
 
     #[test]

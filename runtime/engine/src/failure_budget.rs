@@ -1,12 +1,14 @@
 //! How many rows a stage may fail before the pipeline stops, over all its lanes.
 //!
 //! A budget counts rows, not time, so that the same records meet the same end whatever the hour. It is not kept on disk:
-//! a run begins with a fresh one, and meets again the records that the last run did not commit.
+//! a run begins with a fresh one, and meets again the records that the last run did not commit. Records that one run
+//! reads again, because a sink was away say, count once.
 
 use std::collections::VecDeque;
 use std::fmt;
 
 use crate::config::MaxFailures;
+use crate::offsets::{Offsets, TopicPartition};
 
 /// Failures that an error names, the last ones.
 const LAST_SHOWN_MAX: usize = 3;
@@ -23,6 +25,25 @@ pub(crate) struct FailureBudget {
     /// than the budget allows.
     recent: VecDeque<u64>,
     last: VecDeque<String>,
+    /// Records below have been counted.
+    counted: Offsets,
+}
+
+/// What a stage was given of one partition.
+pub(crate) struct Given<'a> {
+    pub partition: &'a TopicPartition,
+    /// Of the batch's last record.
+    pub last_offset: i64,
+    pub rows: u64,
+}
+
+/// A row that a stage has failed.
+pub(crate) struct FailedRow {
+    /// Its number in the batch.
+    pub row: u32,
+    /// Of its record.
+    pub offset: i64,
+    pub what: String,
 }
 
 /// A budget that is used up.
@@ -35,20 +56,25 @@ pub(crate) struct Exceeded {
 }
 
 impl FailureBudget {
-    /// Counts one batch: its rows, and of those that failed the number within the batch and the reason, ascending.
+    /// Counts one batch and its failures, which come in ascending order.
     ///
     /// # Errors
     /// At the first failure that is one too many.
-    pub fn spend<'f>(
+    pub fn spend(
         &mut self,
         limit: MaxFailures,
-        rows_in: u64,
-        failures: impl Iterator<Item = (u32, String)> + 'f,
+        given: &Given<'_>,
+        failures: impl Iterator<Item = FailedRow>,
     ) -> Result<(), Exceeded> {
+        let counted = self.counted.get(given.partition).copied().unwrap_or(i64::MIN);
+        if given.last_offset < counted {
+            return Ok(());
+        }
+        self.counted.insert(given.partition.clone(), given.last_offset + 1);
         let first = self.rows;
-        self.rows += rows_in;
-        for (row, what) in failures {
-            self.fail(limit, first + u64::from(row), &what)?;
+        self.rows += given.rows;
+        for failed in failures.filter(|failed| failed.offset >= counted) {
+            self.fail(limit, first + u64::from(failed.row), &failed.what)?;
         }
         Ok(())
     }
@@ -113,8 +139,42 @@ mod tests {
         rows: u64,
         failed: &[u32],
     ) -> Result<(), String> {
-        let failures = failed.iter().map(|row| (*row, format!("offset {row}: no")));
-        budget.spend(limit, rows, failures).map_err(|exceeded| exceeded.to_string())
+        let begin = budget.counted.values().next().copied().unwrap_or(0);
+        spend_from(budget, limit, begin, rows, failed)
+    }
+
+    /// A batch of partition 0 whose records begin at offset `begin`.
+    fn spend_from(
+        budget: &mut FailureBudget,
+        limit: MaxFailures,
+        begin: i64,
+        rows: u64,
+        failed: &[u32],
+    ) -> Result<(), String> {
+        let partition = TopicPartition::new("t", 0);
+        let given = Given { partition: &partition, last_offset: begin + rows as i64 - 1, rows };
+        let failures = failed.iter().map(|row| FailedRow {
+            row: *row,
+            offset: begin + i64::from(*row),
+            what: format!("offset {row}: no"),
+        });
+        budget.spend(limit, &given, failures).map_err(|exceeded| exceeded.to_string())
+    }
+
+    /// A broker that went away three times used up a budget that nothing new had failed.
+    #[test]
+    fn records_that_are_read_again_count_once() {
+        let limit = MaxFailures { count: 3, window_rows: None };
+        let mut budget = FailureBudget::default();
+        for _ in 0..5 {
+            spend_from(&mut budget, limit, 0, 100, &[7, 8]).unwrap();
+            spend_from(&mut budget, limit, 100, 100, &[]).unwrap();
+        }
+        assert_eq!((budget.rows, budget.failed), (200, 2));
+        // Read again in other batches, and on.
+        spend_from(&mut budget, limit, 50, 200, &[20, 160]).unwrap();
+        assert_eq!(budget.failed, 3);
+        assert!(spend_from(&mut budget, limit, 250, 10, &[0]).is_err());
     }
 
     #[test]

@@ -10,12 +10,15 @@ use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 
 use crate::dead_letter::DeadLetterSink;
+use crate::failure_budget::{FailedRow, Given};
 use crate::ledger::Ledger;
 use crate::offsets::{OffsetRange, TopicPartition};
 use crate::plan::Plan;
+use crate::shadow::Shadow;
 use crate::sink::SinkWriter;
 use crate::source::{SourceBatch, SourceReader};
 use crate::status::Status;
+use crate::tap::Taps;
 use crate::tree::{Passed, StageTree};
 
 /// Rows of one batch through the stages: about what stays in a core's cache (measured best).
@@ -48,6 +51,9 @@ pub struct Lane {
     writers: Vec<LaneWriter>,
     dead_letters: Option<LaneLetters>,
     status: Arc<Status>,
+    taps: Arc<Taps>,
+    /// Memory of each stage's instance, as it was told to `status`.
+    memory_bytes: Vec<u64>,
 }
 
 /// Where a lane's time went so far.
@@ -81,7 +87,32 @@ impl Lane {
         status: Arc<Status>,
     ) -> Lane {
         let tree = StageTree::new(plan.clone());
-        Lane { plan, partition, reader, tree, writers, dead_letters, status }
+        let (taps, memory_bytes) = (Arc::default(), vec![0; plan.stages.len()]);
+        Lane { plan, partition, reader, tree, writers, dead_letters, status, taps, memory_bytes }
+    }
+
+    /// Shows its rows to whoever looks.
+    pub(crate) fn observed_by(&mut self, taps: &Arc<Taps>, shadows: &[Option<Arc<Shadow>>]) {
+        self.taps = taps.clone();
+        self.tree.shadowed_by(shadows);
+    }
+
+    /// Goes on with other stages and the same reader and writers. Returns the stages that are of no use any more.
+    ///
+    /// # Errors
+    /// The reader cannot give the columns that the plan asks for.
+    pub(crate) fn change_stages(
+        &mut self,
+        plan: Arc<Plan>,
+        tree: StageTree,
+        status: Arc<Status>,
+    ) -> Result<StageTree> {
+        self.reader.choose_columns(&plan.source_columns)?;
+        self.give_back_memory();
+        self.memory_bytes = vec![0; plan.stages.len()];
+        self.plan = plan;
+        self.status = status;
+        Ok(std::mem::replace(&mut self.tree, tree))
     }
 
     pub fn times(&self) -> LaneTimes {
@@ -124,7 +155,10 @@ impl Lane {
         for (index, stage) in passed.stages.iter().enumerate() {
             ledger.stages[index].add(stage.counts);
             self.status.add_rows(index, stage.counts);
+            let before = std::mem::replace(&mut self.memory_bytes[index], stage.memory_bytes);
+            self.status.add_cost(index, stage.busy, before, stage.memory_bytes);
         }
+        self.taps.show(&self.plan, &passed, &self.partition, &records.offsets)?;
         self.spend_failures(&passed, records)?;
         self.write_letters(&passed, records)?;
         for index in 0..self.plan.sinks.len() {
@@ -136,13 +170,17 @@ impl Lane {
     /// # Errors
     /// A stage has failed more rows than its `max_failures` allows.
     fn spend_failures(&self, passed: &Passed, records: &SourceBatch) -> Result<()> {
+        let Some(last_offset) = records.offsets.last().copied() else { return Ok(()) };
         for (index, (planned, stage)) in self.plan.stages.iter().zip(&passed.stages).enumerate() {
             let Some(limit) = planned.max_failures else { continue };
             let failures = stage.failures.iter().map(|failure| {
-                let offset = records.offsets[failure.source_row as usize];
-                (failure.row, format!("{} offset {offset}: {}", self.partition, failure.reason))
+                let (row, offset) = (failure.row, records.offsets[failure.source_row as usize]);
+                let what = format!("{} offset {offset}: {}", self.partition, failure.reason);
+                FailedRow { row, offset, what }
             });
-            let spent = self.status.spend_failures(index, limit, stage.counts.rows_in, failures);
+            let (partition, rows) = (&self.partition, stage.counts.rows_in);
+            let given = Given { partition, last_offset, rows };
+            let spent = self.status.spend_failures(index, limit, &given, failures);
             spent.with_context(|| format!("stage `{}`", planned.name))?;
         }
         Ok(())
@@ -179,5 +217,20 @@ impl Lane {
             }
             None => Ok(()),
         }
+    }
+}
+
+impl Lane {
+    /// The stages' instances are of no use any more.
+    fn give_back_memory(&self) {
+        for (index, memory_bytes) in self.memory_bytes.iter().enumerate() {
+            self.status.add_cost(index, Duration::ZERO, *memory_bytes, 0);
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.give_back_memory();
     }
 }

@@ -5,6 +5,8 @@
 
 pub mod run;
 
+pub mod control;
+
 pub mod batch;
 pub mod config;
 pub mod cursors;
@@ -16,8 +18,12 @@ pub mod lane;
 pub mod ledger;
 pub mod offsets;
 pub mod plan;
+pub mod reload;
+pub mod shadow;
 pub mod sink;
 pub mod source;
 pub mod status;
+pub mod tap;
 pub mod test;
 pub mod tree;
+mod watch;

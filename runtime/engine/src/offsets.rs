@@ -1,6 +1,6 @@
 //! Topic partitions, offsets and how a limit is shared out over partitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,6 +21,16 @@ impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.partition)
     }
+}
+
+/// The entries of one topic.
+pub fn of_topic<'a, T>(
+    all: &'a BTreeMap<TopicPartition, T>,
+    topic: &str,
+) -> btree_map::Range<'a, TopicPartition, T> {
+    let topic: Arc<str> = topic.into();
+    let first = TopicPartition::new(topic.clone(), i32::MIN);
+    all.range(first..=TopicPartition::new(topic, i32::MAX))
 }
 
 /// Per partition the *next* offset: everything below it is meant.

@@ -3,17 +3,21 @@
 //! Everything that can be wrong with a pipeline short of its data is found here, as diagnostics at their place in the file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::{Context, Result};
 use arrow_array::{ArrayRef, new_empty_array};
 use arrow_schema::{DataType, Schema, SchemaRef};
-use gristmill_host::{DescribeError, Host, Limits, Module, Stage};
+use gristmill_host::{DescribeError, Grant, Host, Limits, Module, Stage};
 
 use crate::batch::ColumnOrigin;
 use crate::config::{
     Diagnostic, MaxFailures, ModuleRef, OnFailure, Pipeline, SinkConfig, SinkKind, StageConfig,
     Upstream,
 };
+use crate::sink::Provenance;
 use crate::source;
 
 /// Where modules come from: the shipped stages by name.
@@ -38,6 +42,8 @@ pub struct PlannedStage {
     /// Without effect where `on_failure` is to stop.
     pub max_failures: Option<MaxFailures>,
     pub stage: Arc<Stage>,
+    /// A candidate that is given what the stage is given, in instances of its own and without effect.
+    pub shadow: Option<Arc<Stage>>,
     /// For each column of the output edge: made, carried or dead.
     pub columns: Vec<ColumnOrigin>,
     /// The columns that the stage makes, without rows.
@@ -95,8 +101,47 @@ impl Plan {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let stages: Vec<Arc<Stage>> = stages.into_iter().flatten().collect();
+        let stages: Vec<Described> = stages.into_iter().flatten().collect();
         Ok(trace_columns(pipeline, stages, sinks))
+    }
+
+    /// Where the stage of that name stands in `stages`.
+    ///
+    /// # Errors
+    /// There is none; tells which there are.
+    pub fn stage_index(&self, name: &str) -> Result<usize> {
+        let index = self.stages.iter().position(|planned| planned.name == name);
+        index.with_context(|| {
+            let names: Vec<_> = self.stages.iter().map(|it| format!("`{}`", it.name)).collect();
+            match names.as_slice() {
+                [] => format!("no stage is named `{name}`: the pipeline has none"),
+                [only] => format!("no stage is named `{name}`, there is {only}"),
+                names => format!("no stage is named `{name}`, there are {}", names.join(", ")),
+            }
+        })
+    }
+
+    /// Which code makes the rows of a sink.
+    pub fn provenance(&self, sink: &PlannedSink, generation: u64) -> Provenance {
+        let mut modules = Vec::new();
+        let mut from = sink.from;
+        while let Upstream::Stage(index) = from {
+            let planned = &self.stages[index];
+            modules.push((planned.name.clone(), planned.stage.module().hash().to_string()));
+            from = planned.from;
+        }
+        modules.reverse();
+        Provenance { generation, modules }
+    }
+
+    /// The longest that a stage may take for one batch: the batch, its halves, the last record alone, and the search in
+    /// between.
+    pub fn batch_time_max(&self) -> Duration {
+        let limits = self.stages.iter().map(|planned| planned.stage.limits());
+        let longest = |limits: &Limits| {
+            limits.batch_time_max.saturating_mul(3).saturating_add(limits.isolation_time_max)
+        };
+        limits.map(longest).max().unwrap_or_default()
     }
 
     /// The columns of an edge.
@@ -108,11 +153,18 @@ impl Plan {
     }
 }
 
-fn planner_edge(stages: &[Option<Arc<Stage>>], from: Upstream) -> Option<SchemaRef> {
+fn planner_edge(stages: &[Option<Described>], from: Upstream) -> Option<SchemaRef> {
     match from {
         Upstream::Source => Some(source::schema()),
-        Upstream::Stage(index) => Some(stages[index].as_ref()?.output_schema().clone()),
+        Upstream::Stage(index) => Some(stages[index].as_ref()?.stage.output_schema().clone()),
     }
+}
+
+/// A stage and its candidate, described against the columns of the edge before them.
+#[derive(Clone)]
+struct Described {
+    stage: Arc<Stage>,
+    shadow: Option<Arc<Stage>>,
 }
 
 /// Loads modules and describes stages, collecting what is wrong.
@@ -125,65 +177,92 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// One entry per stage; `None` where it, or one before it, is wrong.
-    fn stages(&mut self) -> Vec<Option<Arc<Stage>>> {
-        let mut described: Vec<Option<Arc<Stage>>> = Vec::new();
+    fn stages(&mut self) -> Vec<Option<Described>> {
+        let mut described: Vec<Option<Described>> = Vec::new();
         let mut modules = BTreeMap::new();
         for config in &self.pipeline.stages {
-            let module = modules
-                .entry(format!("{:?}", config.module))
-                .or_insert_with(|| self.load(config))
-                .clone();
             let input = planner_edge(&described, config.from);
-            let stage = module
-                .zip(input)
-                .and_then(|(module, input)| self.describe(config, module, &input).map(Arc::new));
-            described.push(stage);
+            let live = (&config.module, &config.place.module);
+            let stage = self.stage(config, live, input.as_ref(), &mut modules);
+            let shadow = config.shadow.as_ref().map(|module| {
+                self.stage(config, (module, &config.place.shadow), input.as_ref(), &mut modules)
+            });
+            described.push(match (stage, shadow) {
+                (Some(stage), None) => Some(Described { stage, shadow: None }),
+                (Some(stage), Some(Some(shadow))) => {
+                    Some(Described { stage, shadow: Some(shadow) })
+                }
+                _ => None,
+            });
         }
         described
     }
 
-    fn load(&mut self, config: &StageConfig) -> Option<Module> {
-        let loaded = self.bytes(&config.module).and_then(|(name, bytes)| {
-            self.host.load(&name, &bytes).map_err(|error| format!("{error:#}"))
-        });
-        loaded.map_err(|message| self.refuse(config, config.place.module.clone(), message)).ok()
+    /// `module`: which one, and where the file says so.
+    fn stage(
+        &mut self,
+        config: &StageConfig,
+        module: (&ModuleRef, &Range<usize>),
+        input: Option<&SchemaRef>,
+        modules: &mut BTreeMap<String, Option<Module>>,
+    ) -> Option<Arc<Stage>> {
+        let loaded = modules
+            .entry(format!("{:?} {:?}", module.0, config.grant))
+            .or_insert_with(|| self.load(config, module))
+            .clone();
+        let stage = self.describe(config, loaded?, input?, module.1)?;
+        Some(Arc::new(stage))
     }
 
-    fn bytes(&self, module: &ModuleRef) -> Result<(String, Vec<u8>), String> {
-        match module {
-            ModuleRef::Shipped(name) => self
-                .shipped
-                .iter()
-                .find(|(shipped, _)| shipped == name)
-                .map(|(_, bytes)| (name.clone(), bytes.to_vec()))
-                .ok_or_else(|| format!("no shipped stage `{name}`")),
-            ModuleRef::File(path) => std::fs::read(path)
-                .map(|bytes| (path.display().to_string(), bytes))
-                .map_err(|error| format!("cannot read module `{}`: {error}", path.display())),
-        }
+    fn load(
+        &mut self,
+        config: &StageConfig,
+        (module, place): (&ModuleRef, &Range<usize>),
+    ) -> Option<Module> {
+        let grant = config.grant.clone();
+        let loaded = match module {
+            ModuleRef::Shipped(name) => self.load_shipped(name, grant),
+            ModuleRef::File(path) => {
+                self.host.load_file(path, grant).map_err(|error| error.to_string())
+            }
+        };
+        loaded.map_err(|message| self.refuse(config, place.clone(), message)).ok()
     }
 
-    fn describe(&mut self, config: &StageConfig, module: Module, input: &Schema) -> Option<Stage> {
+    fn load_shipped(&self, name: &str, grant: Grant) -> Result<Module, String> {
+        let shipped = self.shipped.iter().find(|(shipped, _)| *shipped == name);
+        let (_, bytes) = shipped.ok_or_else(|| format!("no shipped stage `{name}`"))?;
+        self.host.load_with(name, bytes, grant).map_err(|error| error.to_string())
+    }
+
+    fn describe(
+        &mut self,
+        config: &StageConfig,
+        module: Module,
+        input: &Schema,
+        place: &Range<usize>,
+    ) -> Option<Stage> {
         let limits = limits(config);
         Stage::describe(self.host, &module, &config.with, input, limits)
             .map_err(|DescribeError { key, message }| {
+                let is_live = *place == config.place.module && !config.place.with.is_empty();
+                let general = if is_live { &config.place.with } else { place };
                 let span = key
                     .and_then(|key| nearest_place(config, &key))
-                    .unwrap_or_else(|| config.place.with.clone());
-                let span = if span.is_empty() { config.place.module.clone() } else { span };
+                    .unwrap_or_else(|| general.clone());
                 self.refuse(config, span, message);
             })
             .ok()
     }
 
-    fn refuse(&mut self, config: &StageConfig, span: std::ops::Range<usize>, message: String) {
+    fn refuse(&mut self, config: &StageConfig, span: Range<usize>, message: String) {
         let message = format!("stage `{}`: {message}", config.name);
         self.errors.push(Diagnostic::error(self.pipeline.file.clone(), span, message));
     }
 }
 
 /// The place of a dotted key of `with`, or of the nearest key above it.
-fn nearest_place(config: &StageConfig, key: &str) -> Option<std::ops::Range<usize>> {
+fn nearest_place(config: &StageConfig, key: &str) -> Option<Range<usize>> {
     let mut key = key;
     loop {
         if let Some(place) = config.place.with_keys.get(key) {
@@ -313,22 +392,23 @@ impl Chooser<'_> {
 }
 
 /// Finds out, from the sinks upwards, which columns each edge must hold.
-fn trace_columns(pipeline: Pipeline, stages: Vec<Arc<Stage>>, sinks: Vec<PlannedSink>) -> Plan {
+fn trace_columns(pipeline: Pipeline, stages: Vec<Described>, sinks: Vec<PlannedSink>) -> Plan {
     let mut source_needs = BTreeSet::new();
     let mut needs: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); stages.len()];
     for sink in &sinks {
         needed(&mut source_needs, &mut needs, sink.from).extend(&sink.columns);
     }
     let mut planned = Vec::new();
-    for (index, stage) in stages.iter().enumerate().rev() {
+    for (index, Described { stage, shadow }) in stages.iter().enumerate().rev() {
         let config = &pipeline.stages[index];
         let edge_in = match config.from {
             Upstream::Source => source::schema(),
-            Upstream::Stage(from) => stages[from].output_schema().clone(),
+            Upstream::Stage(from) => stages[from].stage.output_schema().clone(),
         };
         let columns = column_origins(stage, &edge_in, &needs[index]);
         let upstream = needed(&mut source_needs, &mut needs, config.from);
         upstream.extend(stage.reads());
+        upstream.extend(shadow.iter().flat_map(|shadow| shadow.reads()));
         upstream.extend(columns.iter().filter_map(|origin| match origin {
             ColumnOrigin::Carried(index) => Some(*index),
             _ => None,
@@ -339,6 +419,7 @@ fn trace_columns(pipeline: Pipeline, stages: Vec<Arc<Stage>>, sinks: Vec<Planned
             on_failure: config.on_failure,
             max_failures: config.max_failures,
             stage: stage.clone(),
+            shadow: shadow.clone(),
             columns,
             empty: stage.columns().iter().map(|field| new_empty_array(field.data_type())).collect(),
         });

@@ -99,4 +99,7 @@ pub trait SourceReader: Send {
         rows_max: usize,
         bytes_max: usize,
     ) -> anyhow::Result<Option<SourceBatch>>;
+
+    /// From the next batch on the records have these columns (of [`COLUMNS`]). What was fetched ahead is kept.
+    fn choose_columns(&mut self, columns: &[&'static str]) -> anyhow::Result<()>;
 }

@@ -21,10 +21,12 @@ mod letters;
 mod meets;
 mod records;
 mod rows;
+pub mod stage;
 
 pub use difference::{Difference, What};
 use rows::Columns;
 pub use rows::bytes as bytes_value;
+pub(crate) use rows::object as row_object;
 
 /// What became of the tests of one pipeline.
 #[derive(Debug, Clone, Serialize)]

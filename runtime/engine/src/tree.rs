@@ -17,6 +17,7 @@ use crate::dead_letter::DeadLetter;
 use crate::ledger::RowCounts;
 use crate::offsets::TopicPartition;
 use crate::plan::{Plan, PlannedSink, PlannedStage};
+use crate::shadow::Shadow;
 use crate::sink::SinkRows;
 use crate::source::{self, SourceBatch};
 
@@ -24,6 +25,8 @@ use crate::source::{self, SourceBatch};
 pub struct StageTree {
     plan: Arc<Plan>,
     stages: Vec<gristmill_host::Lane>,
+    /// As [`Plan::stages`], or empty: nobody compares.
+    shadows: Vec<Option<Arc<Shadow>>>,
     in_stages: Duration,
 }
 
@@ -39,6 +42,10 @@ pub struct StagePassed {
     pub counts: RowCounts,
     /// Ascending by row.
     pub failures: Vec<FailedRow>,
+    /// Time in the stage: the module's, and what it takes to get there and back.
+    pub busy: Duration,
+    /// Linear memory of the stage's instance afterwards.
+    pub memory_bytes: u64,
     output: Batch,
 }
 
@@ -58,7 +65,23 @@ impl StageTree {
     pub fn new(plan: Arc<Plan>) -> StageTree {
         let lane = |planned: &PlannedStage| gristmill_host::Lane::new(planned.stage.clone());
         let stages = plan.stages.iter().map(lane).collect();
-        StageTree { plan, stages, in_stages: Duration::ZERO }
+        StageTree { plan, stages, shadows: Vec::new(), in_stages: Duration::ZERO }
+    }
+
+    /// Makes the instances now.
+    ///
+    /// # Errors
+    /// A module that does not start, or describes itself in another way than before.
+    pub fn prepare(&mut self) -> Result<()> {
+        for (planned, stage) in self.plan.stages.iter().zip(&mut self.stages) {
+            stage.prepare().with_context(|| format!("stage `{}`", planned.name))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the candidates of these stages what the stages get; `shadows` as [`Plan::stages`].
+    pub(crate) fn shadowed_by(&mut self, shadows: &[Option<Arc<Shadow>>]) {
+        self.shadows = shadows.to_vec();
     }
 
     /// Time inside the modules' functions, and time between engine and modules.
@@ -98,13 +121,20 @@ impl StageTree {
         let rows_in = input.row_count();
         if rows_in == 0 {
             let output = input.after_stage(0, None, &planned.empty, &planned.columns);
-            return Ok(StagePassed { counts: RowCounts::default(), failures: Vec::new(), output });
+            let counts = RowCounts::default();
+            let memory_bytes = self.stages[index].memory_bytes() as u64;
+            let busy = Duration::ZERO;
+            return Ok(StagePassed { counts, failures: Vec::new(), busy, memory_bytes, output });
         }
         let columns = gather(input, planned.stage.reads())?;
         let began = Instant::now();
         let made = self.stages[index].process(&columns, rows_in);
-        self.in_stages += began.elapsed();
+        let busy = began.elapsed();
+        self.in_stages += busy;
         let made = made.with_context(|| format!("stage `{}`", planned.name))?;
+        if let Some(Some(shadow)) = self.shadows.get(index) {
+            shadow.offer(input, &made, busy, place.partition, place.offsets)?;
+        }
         for line in &made.log_lines {
             place.log(planned, line, input);
         }
@@ -121,7 +151,8 @@ impl StageTree {
             reason: failure.reason,
         });
         let failures = failures.collect();
-        Ok(StagePassed { counts, failures, output })
+        let memory_bytes = self.stages[index].memory_bytes() as u64;
+        Ok(StagePassed { counts, failures, busy, memory_bytes, output })
     }
 }
 
@@ -185,7 +216,7 @@ impl Passed {
         self.edge(from).row_count()
     }
 
-    fn edge(&self, from: Upstream) -> &Batch {
+    pub(crate) fn edge(&self, from: Upstream) -> &Batch {
         match from {
             Upstream::Source => &self.source,
             Upstream::Stage(index) => &self.stages[index].output,

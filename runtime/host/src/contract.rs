@@ -27,6 +27,8 @@ pub enum Encoding {
 /// A module's checked answer, with columns as indices into the input.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Answer {
+    /// The version that the module was built for.
+    pub contract: String,
     pub name: String,
     pub version: String,
     pub encoding: Encoding,
@@ -59,9 +61,10 @@ fn parse(text: &str, input: &Schema) -> Result<Answer, String> {
     if !value.is_object() {
         return Err("not a JSON object".to_owned());
     }
-    check_version(&value)?;
+    let contract = checked_version(&value)?;
     let columns = columns(&value)?;
     let answer = Answer {
+        contract,
         name: short_text(&value, "name")?,
         version: short_text(&value, "version")?,
         encoding: encoding(&value)?,
@@ -80,12 +83,12 @@ fn makes(columns: &[FieldRef], name: &str) -> bool {
     columns.iter().any(|column| column.name() == name)
 }
 
-fn check_version(value: &Value) -> Result<(), String> {
+fn checked_version(value: &Value) -> Result<String, String> {
     let version = value.get("contract").and_then(Value::as_str);
     let version = version.ok_or("no `contract`: is this a stage?")?;
     let major = |version: &str| version.split('.').next().and_then(|part| part.parse::<u32>().ok());
     if major(version).is_some() && major(version) == major(CONTRACT_VERSION) {
-        return Ok(());
+        return Ok(crate::error::cut(version).to_owned());
     }
     Err(format!(
         "module was built for contract {}, this host runs {CONTRACT_VERSION}",

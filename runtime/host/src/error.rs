@@ -24,6 +24,8 @@ impl std::error::Error for HostError {}
 /// Why bytes were not accepted as a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadError {
+    /// The file cannot be read.
+    Unreadable { path: String, error: String },
     /// The bytes do not begin with WebAssembly's magic number.
     NotWasm,
     /// WebAssembly text (WAT); the host takes the binary format only.
@@ -38,11 +40,14 @@ pub enum LoadError {
     WrongExport { export: &'static str, expected: &'static str, found: String },
     /// Imports that no stage is granted, as `module.name`.
     Imports(Vec<String>),
+    /// An import that a stage may be granted, and this one is not: the key under `[stage.grant]`.
+    NotGranted { import: String, grant: &'static str },
 }
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unreadable { path, error } => write!(f, "cannot read module `{path}`: {error}"),
             Self::NotWasm => {
                 f.write_str("not a WebAssembly module (it does not begin with `\\0asm`)")
             }
@@ -65,6 +70,10 @@ impl fmt::Display for LoadError {
             Self::Imports(imports) => {
                 write!(f, "module asks for imports that no stage is granted: {}", quoted(imports))
             }
+            Self::NotGranted { import, grant } => write!(
+                f,
+                "module asks for `{import}`, which the stage is not granted: add `{grant}` under `[stage.grant]`"
+            ),
         }
     }
 }

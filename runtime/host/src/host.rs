@@ -3,11 +3,12 @@
 
 use crate::cache::CompiledCache;
 use crate::error::{HostError, LoadError};
+use crate::file_stamp::FileStamp;
 use crate::module::{Code, Module};
 use crate::sandbox::Sandbox;
-use crate::wasi;
+use crate::{Grant, wasi, wasi_interfaces};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -45,7 +46,7 @@ pub(crate) struct HostShared {
     pub linker: wasmtime::Linker<Sandbox>,
     pub component_linker: wasmtime::component::Linker<Sandbox>,
     pub clock: Clock,
-    cache: Option<CompiledCache>,
+    pub cache: Option<CompiledCache>,
     /// Code in use, by the module's hash: stages of the same module share it.
     loaded: Mutex<HashMap<String, Weak<Code>>>,
     /// Ends the ticker when the host goes.
@@ -62,13 +63,16 @@ impl Host {
         let mut linker = wasmtime::Linker::new(&engine);
         wasi::grant_stubs(&mut linker)
             .map_err(|error| HostError(format!("cannot define the WASI stubs: {error:#}")))?;
+        let mut component_linker = wasmtime::component::Linker::new(&engine);
+        wasi_interfaces::define(&mut component_linker)
+            .map_err(|error| HostError(format!("cannot define WASI's interfaces: {error:#}")))?;
         let clock = Clock::default();
         let ticker = start_ticker(engine.weak(), clock.clone())?;
         let cache = config.cache_dir.and_then(|dir| CompiledCache::open(dir, &engine));
         let shared = HostShared {
-            component_linker: wasmtime::component::Linker::new(&engine),
             engine,
             linker,
+            component_linker,
             clock,
             cache,
             loaded: Mutex::default(),
@@ -81,17 +85,65 @@ impl Host {
     /// messages and log lines. Compiling takes 0.1 s for a small module, 8 s for an interpreter:
     /// not for a thread that moves records.
     pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Module, LoadError> {
+        self.load_with(name, bytes, Grant::default())
+    }
+
+    /// [`Host::load`], for a stage that sees more of the outside world than nothing.
+    pub fn load_with(&self, name: &str, bytes: &[u8], grant: Grant) -> Result<Module, LoadError> {
         check_kind(bytes)?;
-        let hash = hex_sha256(bytes);
-        if let Some(code) = self.loaded().get(&hash).and_then(Weak::upgrade) {
-            return Ok(Module::new(name, hash, bytes.len(), code));
+        let hash = sha256_hex(bytes);
+        let code = match self.in_use(&hash) {
+            Some(code) => code,
+            None => self.use_code(&hash, Code::load(&self.shared, &hash, bytes)?),
+        };
+        code.check_grants(&self.shared, &grant)?;
+        Ok(Module::new(name, hash, bytes.len(), code, grant))
+    }
+
+    /// [`Host::load_with`] of a file. If it has not changed since it was loaded before, it is neither read nor hashed,
+    /// as long as its code is in the cache: that takes some ms for an interpreter too.
+    pub fn load_file(&self, path: &Path, grant: Grant) -> Result<Module, LoadError> {
+        let name = path.display().to_string();
+        let stamp = FileStamp::of(path).filter(|stamp| !stamp.is_recent());
+        if let Some(stamp) = stamp
+            && let Some((hash, code)) = self.known_code(path, stamp)
+        {
+            code.check_grants(&self.shared, &grant)?;
+            return Ok(Module::new(&name, hash, stamp.size() as usize, code, grant));
         }
-        let code = Arc::new(Code::load(&self.shared, self.shared.cache.as_ref(), &hash, bytes)?);
+        let bytes = std::fs::read(path).map_err(|error| LoadError::Unreadable {
+            path: name.clone(),
+            error: error.to_string(),
+        })?;
+        let module = self.load_with(&name, &bytes, grant)?;
+        if let (Some(cache), Some(stamp)) = (&self.shared.cache, stamp)
+            && FileStamp::of(path) == Some(stamp)
+        {
+            cache.remember_hash(path, stamp, module.hash());
+        }
+        Ok(module)
+    }
+
+    /// The hash and the code of a file that was loaded before.
+    fn known_code(&self, path: &Path, stamp: FileStamp) -> Option<(String, Arc<Code>)> {
+        let hash = self.shared.cache.as_ref()?.known_hash(path, stamp)?;
+        let code = match self.in_use(&hash) {
+            Some(code) => code,
+            None => self.use_code(&hash, Code::cached(&self.shared, &hash)?),
+        };
+        Some((hash, code))
+    }
+
+    fn in_use(&self, hash: &str) -> Option<Arc<Code>> {
+        self.loaded().get(hash).and_then(Weak::upgrade)
+    }
+
+    fn use_code(&self, hash: &str, code: Code) -> Arc<Code> {
+        let code = Arc::new(code);
         let mut loaded = self.loaded();
         loaded.retain(|_, code| code.strong_count() > 0);
-        loaded.insert(hash.clone(), Arc::downgrade(&code));
-        drop(loaded);
-        Ok(Module::new(name, hash, bytes.len(), code))
+        loaded.insert(hash.to_owned(), Arc::downgrade(&code));
+        code
     }
 
     pub(crate) fn shared(&self) -> &Arc<HostShared> {
@@ -111,12 +163,16 @@ fn engine_config(stack_bytes_max: usize) -> wasmtime::Config {
     config.epoch_interruption(true);
     config.max_wasm_stack(stack_bytes_max);
     config.cranelift_opt_level(wasmtime::OptLevel::Speed);
+    // What compilers of languages with a garbage collector make, such as Kotlin's. Their heap counts as memory.
+    config.wasm_gc(true);
+    config.wasm_function_references(true);
+    config.wasm_exceptions(true);
     // A replay on another machine gives the same rows.
     config.relaxed_simd_deterministic(true);
     config
 }
 
-fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
+pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.len() > MODULE_BYTES_MAX {
         return Err(LoadError::TooLarge { bytes: bytes.len(), bytes_max: MODULE_BYTES_MAX });
     }
@@ -131,7 +187,8 @@ fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
     Err(LoadError::NotWasm)
 }
 
-fn hex_sha256(bytes: &[u8]) -> String {
+/// SHA-256 in hexadecimal: how modules are named.
+pub fn sha256_hex(bytes: &[u8]) -> String {
     use sha2::Digest;
     use std::fmt::Write;
     sha2::Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {

@@ -39,7 +39,7 @@ impl Running {
         request: &str,
         limits: &Limits,
     ) -> Result<(Self, String), DescribeError> {
-        let mut store = Store::new(&host.engine, Sandbox::new(limits));
+        let mut store = Store::new(&host.engine, Sandbox::new(limits, module.grant().clone()));
         store.limiter(|sandbox| &mut sandbox.limiter);
         store.set_epoch_deadline(Clock::ticks(limits.describe_time_max));
         let guest = Guest::new(module.code(), &mut store).map_err(|error| {

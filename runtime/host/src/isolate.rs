@@ -20,6 +20,8 @@ use std::time::Duration;
 pub struct Lane {
     stage: Arc<Stage>,
     instance: Option<Instance>,
+    /// The instance has not run a batch yet.
+    is_prepared: bool,
     /// Whether the last call was the first of its instance.
     was_fresh: bool,
     /// Of the last call.
@@ -97,11 +99,23 @@ const SEARCH_TIME_PARTS: u32 = 16;
 impl Lane {
     /// Makes the instance with the first batch.
     pub fn new(stage: Arc<Stage>) -> Self {
-        Self { stage, instance: None, was_fresh: false, log_lines: Vec::new() }
+        Self { stage, instance: None, is_prepared: false, was_fresh: false, log_lines: Vec::new() }
     }
 
     pub fn stage(&self) -> &Arc<Stage> {
         &self.stage
+    }
+
+    /// Makes the instance now and not with the first batch.
+    ///
+    /// # Errors
+    /// As [`Stage::instance`].
+    pub fn prepare(&mut self) -> Result<(), DescribeError> {
+        if self.instance.is_none() {
+            self.instance = Some(self.stage.instance()?);
+            self.is_prepared = true;
+        }
+        Ok(())
     }
 
     /// Linear memory that the lane's guest holds, in bytes.
@@ -146,7 +160,7 @@ impl Lane {
         row_count: usize,
         time_max: Duration,
     ) -> Result<Result<Output, ProcessError>, LaneError> {
-        self.was_fresh = self.instance.is_none();
+        self.was_fresh = self.instance.is_none() || std::mem::take(&mut self.is_prepared);
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
             None => self.stage.instance().map_err(LaneError::Instance)?,

@@ -12,7 +12,9 @@
 //! -> Rows::output`. A module: `Host::load -> Code::load -> Stage::describe -> contract::answer`.
 
 mod error;
+mod grant;
 mod host;
+mod inspection;
 mod isolate;
 mod limits;
 mod module;
@@ -20,6 +22,7 @@ mod stage;
 
 mod cache;
 mod contract;
+mod file_stamp;
 mod frame;
 mod guest;
 mod instance;
@@ -29,10 +32,14 @@ mod output;
 mod sandbox;
 mod schema;
 mod wasi;
+mod wasi_interfaces;
 
 pub use contract::{CONTRACT_VERSION, Encoding};
 pub use error::{DescribeError, HostError, LoadError, ProcessError};
-pub use host::{Host, HostConfig};
+pub use file_stamp::FileStamp;
+pub use grant::Grant;
+pub use host::{Host, HostConfig, sha256_hex};
+pub use inspection::{Import, ImportAnswer, Inspection};
 pub use instance::Instance;
 pub use isolate::{FailureKind, Lane, LaneError, LaneOutput, RowFailure};
 pub use json_lines::{read as read_json_lines, write as write_json_lines};

@@ -1,12 +1,11 @@
 //! A module that fulfils the contract's shape: right exports, no import that is not granted.
 
-use crate::LoadError;
-use crate::cache::CompiledCache;
 use crate::host::HostShared;
 use crate::sandbox::Sandbox;
-use crate::wasi;
+use crate::{Grant, LoadError, wasi, wasi_interfaces};
+use std::path::Path;
 use std::sync::Arc;
-use wasmtime::{ExternType, component};
+use wasmtime::{Engine, ExternType, Precompiled, component};
 
 /// A loaded module, not yet configured. Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +18,7 @@ struct ModuleInner {
     hash: String,
     size: usize,
     code: Arc<Code>,
+    grant: Arc<Grant>,
 }
 
 /// Compiled code with its imports resolved.
@@ -29,8 +29,15 @@ pub(crate) enum Code {
 }
 
 impl Module {
-    pub(crate) fn new(name: &str, hash: String, size: usize, code: Arc<Code>) -> Self {
-        Self { inner: Arc::new(ModuleInner { name: name.into(), hash, size, code }) }
+    pub(crate) fn new(
+        name: &str,
+        hash: String,
+        size: usize,
+        code: Arc<Code>,
+        grant: Grant,
+    ) -> Self {
+        let (name, grant) = (name.into(), Arc::new(grant));
+        Self { inner: Arc::new(ModuleInner { name, hash, size, code, grant }) }
     }
 
     /// The name under which it was loaded.
@@ -53,6 +60,11 @@ impl Module {
         matches!(*self.inner.code, Code::Component(_))
     }
 
+    /// What its instances may see of the outside world.
+    pub(crate) fn grant(&self) -> &Arc<Grant> {
+        &self.inner.grant
+    }
+
     pub(crate) fn code(&self) -> &Code {
         &self.inner.code
     }
@@ -65,63 +77,184 @@ impl std::fmt::Debug for Module {
 }
 
 impl Code {
-    /// Compiles the bytes, or takes the code from the cache, and checks exports and imports.
-    pub(crate) fn load(
-        host: &HostShared,
-        cache: Option<&CompiledCache>,
-        hash: &str,
-        bytes: &[u8],
-    ) -> Result<Self, LoadError> {
+    /// Compiles the bytes, or takes the code from the cache, and checks the exports. Which imports
+    /// are granted is asked anew for every stage ([`check_grants`]).
+    pub(crate) fn load(host: &HostShared, hash: &str, bytes: &[u8]) -> Result<Self, LoadError> {
+        Self::of(host, &Compiled::load(host, hash, bytes)?)
+    }
+
+    /// The code from the cache; `None`: it is not there.
+    pub(crate) fn cached(host: &HostShared, hash: &str) -> Option<Self> {
+        Self::of(host, &Compiled::cached(host, hash)?).ok()
+    }
+
+    fn of(host: &HostShared, compiled: &Compiled) -> Result<Self, LoadError> {
+        check_shape(host, compiled, &compiled.imports(host))?;
+        match compiled {
+            Compiled::Core(module) => {
+                host.linker.instantiate_pre(module).map(Self::Core).map_err(invalid)
+            }
+            Compiled::Component(component) => host
+                .component_linker
+                .instantiate_pre(component)
+                .map(Self::Component)
+                .map_err(invalid),
+        }
+    }
+
+    /// Checks that a stage with these grants may have what the code imports.
+    pub(crate) fn check_grants(&self, host: &HostShared, grant: &Grant) -> Result<(), LoadError> {
+        let compiled = match self {
+            // A core module sees nothing where it is not granted anything.
+            Self::Core(_) => return Ok(()),
+            Self::Component(pre) => Compiled::Component(pre.component().clone()),
+        };
+        check_grants(&compiled.imports(host), grant)
+    }
+}
+
+/// Compiled code as it is, before anybody has looked whether it is a stage.
+pub(crate) enum Compiled {
+    Core(wasmtime::Module),
+    Component(component::Component),
+}
+
+impl Compiled {
+    /// Compiles the bytes, or takes the code from the cache.
+    pub(crate) fn load(host: &HostShared, hash: &str, bytes: &[u8]) -> Result<Self, LoadError> {
+        if let Some(compiled) = Self::cached(host, hash) {
+            return Ok(compiled);
+        }
+        let compiled = Self::compile(&host.engine, bytes).map_err(invalid)?;
+        if let (Some(cache), Ok(code)) = (&host.cache, compiled.serialize()) {
+            cache.write(hash, &code);
+        }
+        Ok(compiled)
+    }
+
+    fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Self> {
         // The layer of a binary: 0 in a core module, 1 in a component (component-model, Binary.md).
         if bytes.get(6..8) == Some(&[1, 0]) {
-            let component = load_component(host, cache, hash, bytes)?;
-            check_component(host, &component)?;
-            host.component_linker.instantiate_pre(&component).map(Self::Component).map_err(invalid)
+            component::Component::from_binary(engine, bytes).map(Self::Component)
         } else {
-            let module = load_core(host, cache, hash, bytes)?;
-            check_core(&module)?;
-            host.linker.instantiate_pre(&module).map(Self::Core).map_err(invalid)
+            wasmtime::Module::from_binary(engine, bytes).map(Self::Core)
         }
     }
-}
 
-fn load_core(
-    host: &HostShared,
-    cache: Option<&CompiledCache>,
-    hash: &str,
-    bytes: &[u8],
-) -> Result<wasmtime::Module, LoadError> {
-    if let Some(code) = cache.and_then(|cache| cache.read(hash)) {
+    fn serialize(&self) -> wasmtime::Result<Vec<u8>> {
+        match self {
+            Self::Core(module) => module.serialize(),
+            Self::Component(component) => component.serialize(),
+        }
+    }
+
+    /// The code from the cache; `None`: it is not there.
+    fn cached(host: &HostShared, hash: &str) -> Option<Self> {
+        let entry = host.cache.as_ref()?.whole_entry(hash)?;
+        // A file system that is mounted `noexec` maps no code.
+        Self::map(&host.engine, &entry).or_else(|_| Self::read(&host.engine, &entry)).ok()
+    }
+
+    /// Pages come into memory as they are used, and processes share them.
+    fn map(engine: &Engine, entry: &Path) -> wasmtime::Result<Self> {
         // SAFETY: the code was written by this program into a folder of mode 0700, under the hash
-        // of the module and of the engine, and its checksum holds.
-        if let Ok(module) = unsafe { wasmtime::Module::deserialize(&host.engine, code) } {
-            return Ok(module);
+        // of the module and of the engine, its checksum holds, and nobody writes to it.
+        match Engine::detect_precompiled_file(entry)? {
+            Some(Precompiled::Component) => unsafe {
+                component::Component::deserialize_file(engine, entry).map(Self::Component)
+            },
+            _ => unsafe { wasmtime::Module::deserialize_file(engine, entry).map(Self::Core) },
         }
     }
-    let module = wasmtime::Module::from_binary(&host.engine, bytes).map_err(invalid)?;
-    if let (Some(cache), Ok(code)) = (cache, module.serialize()) {
-        cache.write(hash, &code);
+
+    fn read(engine: &Engine, entry: &Path) -> wasmtime::Result<Self> {
+        let code = std::fs::read(entry)?;
+        // SAFETY: as in `map`.
+        match Engine::detect_precompiled(&code) {
+            Some(Precompiled::Component) => unsafe {
+                component::Component::deserialize(engine, code).map(Self::Component)
+            },
+            _ => unsafe { wasmtime::Module::deserialize(engine, code).map(Self::Core) },
+        }
     }
-    Ok(module)
+
+    fn is_component(&self) -> bool {
+        matches!(self, Self::Component(_))
+    }
+
+    /// As `module.name` of a core module, by their names of a component.
+    pub(crate) fn imports(&self, host: &HostShared) -> Vec<String> {
+        match self {
+            Self::Core(module) => module
+                .imports()
+                .map(|import| format!("{}.{}", import.module(), import.name()))
+                .collect(),
+            Self::Component(component) => {
+                let shape = component.component_type();
+                shape.imports(&host.engine).map(|(name, _)| name.to_owned()).collect()
+            }
+        }
+    }
+
+    pub(crate) fn exports(&self, host: &HostShared) -> Vec<String> {
+        match self {
+            Self::Core(module) => module.exports().map(|export| export.name().to_owned()).collect(),
+            Self::Component(component) => {
+                let shape = component.component_type();
+                shape.exports(&host.engine).map(|(name, _)| name.to_owned()).collect()
+            }
+        }
+    }
 }
 
-fn load_component(
+/// All that must hold of a stage with these grants.
+pub(crate) fn check(
     host: &HostShared,
-    cache: Option<&CompiledCache>,
-    hash: &str,
-    bytes: &[u8],
-) -> Result<component::Component, LoadError> {
-    if let Some(code) = cache.and_then(|cache| cache.read(hash)) {
-        // SAFETY: as in `load_core`.
-        if let Ok(component) = unsafe { component::Component::deserialize(&host.engine, code) } {
-            return Ok(component);
+    compiled: &Compiled,
+    grant: &Grant,
+) -> Result<(), LoadError> {
+    let imports = compiled.imports(host);
+    check_shape(host, compiled, &imports)?;
+    if compiled.is_component() { check_grants(&imports, grant) } else { Ok(()) }
+}
+
+/// No import is one that nobody gets.
+fn check_imports(imports: &[String], is_component: bool) -> Result<(), LoadError> {
+    let is_known = |import: &&String| match is_component {
+        true => wasi_interfaces::needed_grant(import).is_some(),
+        false => wasi::has_import(import),
+    };
+    let refused: Vec<String> = imports.iter().filter(|i| !is_known(i)).cloned().collect();
+    if refused.is_empty() { Ok(()) } else { Err(LoadError::Imports(refused)) }
+}
+
+fn check_grants(imports: &[String], grant: &Grant) -> Result<(), LoadError> {
+    let missing = imports.iter().find_map(|import| {
+        let needed = wasi_interfaces::needed_grant(import)?;
+        (!wasi_interfaces::is_granted(grant, needed)).then(|| (import.clone(), needed))
+    });
+    match missing {
+        None => Ok(()),
+        Some((import, grant)) => Err(LoadError::NotGranted { import, grant }),
+    }
+}
+
+/// Which says most: what a component asks for, or that a core module is no stage.
+fn check_shape(
+    host: &HostShared,
+    compiled: &Compiled,
+    imports: &[String],
+) -> Result<(), LoadError> {
+    match compiled {
+        Compiled::Core(module) => {
+            check_core(module)?;
+            check_imports(imports, false)
+        }
+        Compiled::Component(component) => {
+            check_imports(imports, true)?;
+            check_component(host, component)
         }
     }
-    let component = component::Component::from_binary(&host.engine, bytes).map_err(invalid)?;
-    if let (Some(cache), Ok(code)) = (cache, component.serialize()) {
-        cache.write(hash, &code);
-    }
-    Ok(component)
 }
 
 fn invalid(error: wasmtime::Error) -> LoadError {
@@ -161,12 +294,7 @@ fn check_core(module: &wasmtime::Module) -> Result<(), LoadError> {
             return Err(LoadError::WrongExport { export: "memory", expected, found });
         }
     }
-    let refused: Vec<String> = module
-        .imports()
-        .filter(|import| import.module() != wasi::MODULE || !wasi::has(import.name()))
-        .map(|import| format!("{}.{}", import.module(), import.name()))
-        .collect();
-    if refused.is_empty() { Ok(()) } else { Err(LoadError::Imports(refused)) }
+    Ok(())
 }
 
 fn extern_text(found: &ExternType) -> String {
@@ -191,11 +319,6 @@ fn extern_text(found: &ExternType) -> String {
 
 fn check_component(host: &HostShared, component: &component::Component) -> Result<(), LoadError> {
     let shape = component.component_type();
-    let imports: Vec<String> =
-        shape.imports(&host.engine).map(|(name, _)| name.to_owned()).collect();
-    if !imports.is_empty() {
-        return Err(LoadError::Imports(imports));
-    }
     let exports: Vec<String> =
         shape.exports(&host.engine).map(|(name, _)| name.to_owned()).collect();
     for (name, expected) in COMPONENT_EXPORTS {

@@ -96,9 +96,19 @@ impl Stage {
         &self.limits
     }
 
+    /// What the module was asked to describe: its configuration and its input, as JSON.
+    pub fn request(&self) -> &str {
+        &self.request
+    }
+
     /// Name and version as the module gives them, for people; empty if it gives none.
     pub fn described_as(&self) -> (&str, &str) {
         (&self.answer.name, &self.answer.version)
+    }
+
+    /// The contract version that the module was built for.
+    pub fn contract_version(&self) -> &str {
+        &self.answer.contract
     }
 
     pub fn encoding(&self) -> Encoding {

@@ -1,10 +1,11 @@
-//! `wasi_snapshot_preview1` for plain core modules, as far as a sandbox without files, network,
-//! clock, arguments and environment has it.
+//! `wasi_snapshot_preview1` for plain core modules, as far as a sandbox without files, network and
+//! arguments has it.
 //!
-//! C, Go and AssemblyScript tool chains link these functions whether a stage uses them or not. What
-//! has a harmless answer gets it; what would reach out of the sandbox answers that it cannot. Times
-//! and random numbers are the same in every instance, so that a replay gives the same rows. Source
-//! of names and signatures: WASI preview 1, `wasi_snapshot_preview1.witx`.
+//! C and Go tool chains link these functions whether a stage uses them or not, so each has a
+//! harmless answer: no variable, a clock that moves a step per look, the same random numbers in every
+//! instance, unless the pipeline grants more ([`crate::Grant`]). What opens files and sockets is not
+//! there: a module that imports it is refused. Source of names and signatures: WASI preview 1,
+//! `wasi_snapshot_preview1.witx`.
 
 use crate::sandbox::Sandbox;
 use wasmtime::{Caller, Extern, FuncType, Linker, Result, Val, ValType};
@@ -16,15 +17,14 @@ const SUCCESS: i32 = 0;
 const BADF: i32 = 8;
 const FAULT: i32 = 21;
 const INVAL: i32 = 28;
-const NOSYS: i32 = 52;
 const SPIPE: i32 = 70;
 
 /// Vectors of one fd_read or fd_write, and subscriptions of one poll, that are looked at.
 const VECTORS_MAX: u32 = 1024;
 /// Bytes of one fd_write that are looked at for log lines: vectors may all name the same bytes.
 const WRITE_BYTES_MAX: usize = 64 << 10;
-/// Step of the clock that a guest sees, per look.
-const CLOCK_STEP_NS: u64 = 1_000_000;
+/// The clock of WASI that is the time of day; the others only go forward.
+const CLOCK_REALTIME: i32 = 0;
 
 /// Functions that only answer an error number, with their parameters (i: i32, I: i64). File
 /// descriptors above 2 do not exist, and 0 to 2 are no files.
@@ -46,24 +46,9 @@ const REFUSED: &[(&str, &str, i32)] = &[
     ("fd_seek", "iIii", SPIPE),
     ("fd_sync", "i", BADF),
     ("fd_tell", "ii", SPIPE),
-    ("path_create_directory", "iii", NOSYS),
-    ("path_filestat_get", "iiiii", NOSYS),
-    ("path_filestat_set_times", "iiiiIIi", NOSYS),
-    ("path_link", "iiiiiii", NOSYS),
-    ("path_open", "iiiiiIIii", NOSYS),
-    ("path_readlink", "iiiiii", NOSYS),
-    ("path_remove_directory", "iii", NOSYS),
-    ("path_rename", "iiiiii", NOSYS),
-    ("path_symlink", "iiiii", NOSYS),
-    ("path_unlink_file", "iii", NOSYS),
-    ("sock_accept", "iii", BADF),
-    ("sock_recv", "iiiiii", BADF),
-    ("sock_send", "iiiii", BADF),
-    ("sock_shutdown", "ii", BADF),
     ("sched_yield", "", SUCCESS),
     ("fd_close", "i", SUCCESS),
     ("args_get", "ii", SUCCESS),
-    ("environ_get", "ii", SUCCESS),
 ];
 
 /// The trap of a guest that calls `proc_exit` or raises a signal.
@@ -90,7 +75,8 @@ pub(crate) fn grant_stubs(linker: &mut Linker<Sandbox>) -> Result<()> {
         })?;
     }
     linker.func_wrap(MODULE, "args_sizes_get", no_strings)?;
-    linker.func_wrap(MODULE, "environ_sizes_get", no_strings)?;
+    linker.func_wrap(MODULE, "environ_sizes_get", environ_sizes_get)?;
+    linker.func_wrap(MODULE, "environ_get", environ_get)?;
     linker.func_wrap(MODULE, "clock_res_get", clock_res_get)?;
     linker.func_wrap(MODULE, "clock_time_get", clock_time_get)?;
     linker.func_wrap(MODULE, "fd_fdstat_get", fd_fdstat_get)?;
@@ -112,14 +98,41 @@ fn no_strings(mut caller: Caller<'_, Sandbox>, count: u32, size: u32) -> i32 {
     errno(put(memory, count, &[0; 4]).and(put(memory, size, &[0; 4])))
 }
 
-fn clock_res_get(mut caller: Caller<'_, Sandbox>, _clock: i32, at: u32) -> i32 {
-    errno(put(memory(&mut caller).0, at, &CLOCK_STEP_NS.to_le_bytes()))
+/// How many variables there are, and the bytes of all, each `NAME=value` with a zero behind it.
+fn environ_sizes_get(mut caller: Caller<'_, Sandbox>, count: u32, size: u32) -> i32 {
+    let (memory, sandbox) = memory(&mut caller);
+    let variables = &sandbox.grant.environment;
+    let bytes: usize = variables.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let counted = put(memory, count, &(variables.len() as u32).to_le_bytes());
+    errno(counted.and(put(memory, size, &(bytes as u32).to_le_bytes())))
 }
 
-fn clock_time_get(mut caller: Caller<'_, Sandbox>, _clock: i32, _precision: u64, at: u32) -> i32 {
+/// Writes the address of each variable to `pointers`, and the variables to `at`.
+fn environ_get(mut caller: Caller<'_, Sandbox>, pointers: u32, at: u32) -> i32 {
     let (memory, sandbox) = memory(&mut caller);
-    sandbox.clock_ns += CLOCK_STEP_NS;
-    errno(put(memory, at, &sandbox.clock_ns.to_le_bytes()))
+    let (mut pointer, mut at) = (pointers, at);
+    for (name, value) in &sandbox.grant.environment {
+        let text = format!("{name}={value}\0");
+        let written = put(memory, pointer, &at.to_le_bytes()).and(put(memory, at, text.as_bytes()));
+        if written.is_none() {
+            return FAULT;
+        }
+        pointer = pointer.wrapping_add(4);
+        at = at.wrapping_add(text.len() as u32);
+    }
+    SUCCESS
+}
+
+fn clock_res_get(mut caller: Caller<'_, Sandbox>, _clock: i32, at: u32) -> i32 {
+    let (memory, sandbox) = memory(&mut caller);
+    errno(put(memory, at, &sandbox.clock_resolution_ns().to_le_bytes()))
+}
+
+fn clock_time_get(mut caller: Caller<'_, Sandbox>, clock: i32, _precision: u64, at: u32) -> i32 {
+    let (memory, sandbox) = memory(&mut caller);
+    let time_ns =
+        if clock == CLOCK_REALTIME { sandbox.wall_clock_ns() } else { sandbox.monotonic_ns() };
+    errno(put(memory, at, &time_ns.to_le_bytes()))
 }
 
 /// 0 to 2 are character devices without rights; others do not exist.
@@ -201,18 +214,14 @@ fn poll_oneoff(
     errno(put(memory, event_count, &count.to_le_bytes()))
 }
 
-/// SplitMix64 from a fixed seed: hash tables get their seeds, and a replay gets the same.
+/// Hash tables get their seeds, and a replay gets the same.
 fn random_get(mut caller: Caller<'_, Sandbox>, at: u32, size: u32) -> i32 {
     let (memory, sandbox) = memory(&mut caller);
     let Some(target) = get_mut(memory, at, size) else {
         return FAULT;
     };
     for chunk in target.chunks_mut(8) {
-        sandbox.random = sandbox.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = sandbox.random;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let bytes = (word ^ (word >> 31)).to_le_bytes();
+        let bytes = sandbox.random_word().to_le_bytes();
         chunk.copy_from_slice(&bytes[..chunk.len()]);
     }
     SUCCESS
@@ -252,6 +261,7 @@ fn errno(done: Option<()>) -> i32 {
 const ANSWERED: &[&str] = &[
     "args_sizes_get",
     "environ_sizes_get",
+    "environ_get",
     "clock_res_get",
     "clock_time_get",
     "fd_fdstat_get",
@@ -263,7 +273,22 @@ const ANSWERED: &[&str] = &[
     "proc_raise",
 ];
 
-/// True if preview 1 has a function of this name.
-pub(crate) fn has(name: &str) -> bool {
+/// True if an import, as `module.name`, is a function of preview 1 that the sandbox has.
+pub(crate) fn has_import(import: &str) -> bool {
+    import.strip_prefix(MODULE).and_then(|rest| rest.strip_prefix('.')).is_some_and(has)
+}
+
+/// The grant that makes an import, as `module.name`, answer more than nothing.
+pub(crate) fn useful_grant(import: &str) -> Option<&'static str> {
+    match import.strip_prefix(MODULE)?.strip_prefix('.')? {
+        "environ_get" | "environ_sizes_get" => Some("env"),
+        "clock_res_get" | "clock_time_get" => Some("clock"),
+        "random_get" => Some("random"),
+        _ => None,
+    }
+}
+
+/// True if the sandbox has this function of preview 1.
+fn has(name: &str) -> bool {
     ANSWERED.contains(&name) || REFUSED.iter().any(|(refused, _, _)| *refused == name)
 }

@@ -101,7 +101,7 @@ const gm_field *gm_input(const gm_setup *setup, uint32_t *count);
  * or NULL. The format is that of printf; one line, lower case, no full stop. */
 void gm_refuse(gm_setup *setup, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* JSON Schema of the configuration, for editors. */
+/* JSON Schema of the configuration, for editors, in place of one made of the keys that were asked for. */
 void gm_config_schema(gm_setup *setup, const char *json);
 
 /* ---- columns that are read ---------------------------------------------------------------- */

@@ -101,7 +101,8 @@ struct gm_setup {
   uint32_t input_count;
   gm_buffer reads, makes; /* of gm_field */
   gm_buffer drops;        /* of gm_text */
-  const char *config_schema;
+  const char *config_schema; /* NULL: made of the keys that were asked for */
+  gm_buffer keys, required_keys; /* as JSON: members of a schema's `properties`, names in `required` */
   gm_buffer mistake; /* empty: none */
 };
 

@@ -20,9 +20,24 @@ void gm_refuse(gm_setup *setup, const char *key, const char *format, ...) {
 
 /* ---- configuration ------------------------------------------------------------------------- */
 
-/* The key's value; NULL: it is not there, which is a mistake if it is required, or of another kind. */
-static gm_json *config(gm_setup *setup, const char *key, gm_json_kind kind, bool required, const char *expected) {
+/* Notes a key for the schema of the configuration. */
+static void note_key(gm_setup *setup, const char *key, const char *type, bool required) {
+  if (setup->keys.size) gm_append_text(&setup->keys, ",");
+  gm_json_write_text(&setup->keys, gm_text_of(key));
+  gm_append_text(&setup->keys, ":{\"type\":\"");
+  gm_append_text(&setup->keys, type);
+  gm_append_text(&setup->keys, "\"}");
+  if (!required) return;
+  if (setup->required_keys.size) gm_append_text(&setup->required_keys, ",");
+  gm_json_write_text(&setup->required_keys, gm_text_of(key));
+}
+
+/* The key's value; NULL: it is not there, which is a mistake if it is required, or of another kind. `type` is JSON
+ * Schema's word for the kind. */
+static gm_json *config(gm_setup *setup, const char *key, const char *type, gm_json_kind kind, bool required,
+                       const char *expected) {
   gm_json *value = gm_json_member(setup->config, key);
+  note_key(setup, key, type, required);
   if (!value) {
     if (required) gm_refuse(setup, key, "this key is required");
     return NULL;
@@ -34,12 +49,12 @@ static gm_json *config(gm_setup *setup, const char *key, gm_json_kind kind, bool
 }
 
 gm_text gm_config_text(gm_setup *setup, const char *key) {
-  gm_json *value = config(setup, key, GM_JSON_TEXT, true, "a text");
+  gm_json *value = config(setup, key, "string", GM_JSON_TEXT, true, "a text");
   return value ? value->text : no_text();
 }
 
 gm_text gm_config_text_or(gm_setup *setup, const char *key, const char *fallback) {
-  gm_json *value = config(setup, key, GM_JSON_TEXT, false, "a text");
+  gm_json *value = config(setup, key, "string", GM_JSON_TEXT, false, "a text");
   return value ? value->text : gm_text_of(fallback);
 }
 
@@ -52,25 +67,25 @@ static int64_t whole(gm_setup *setup, const char *key, gm_json *value, int64_t f
 }
 
 int64_t gm_config_long(gm_setup *setup, const char *key) {
-  return whole(setup, key, config(setup, key, GM_JSON_NUMBER, true, "a whole number"), 0);
+  return whole(setup, key, config(setup, key, "integer", GM_JSON_NUMBER, true, "a whole number"), 0);
 }
 
 int64_t gm_config_long_or(gm_setup *setup, const char *key, int64_t fallback) {
-  return whole(setup, key, config(setup, key, GM_JSON_NUMBER, false, "a whole number"), fallback);
+  return whole(setup, key, config(setup, key, "integer", GM_JSON_NUMBER, false, "a whole number"), fallback);
 }
 
 double gm_config_double(gm_setup *setup, const char *key) {
-  gm_json *value = config(setup, key, GM_JSON_NUMBER, true, "a number");
+  gm_json *value = config(setup, key, "number", GM_JSON_NUMBER, true, "a number");
   return value ? strtod(value->text.data, NULL) : 0;
 }
 
 double gm_config_double_or(gm_setup *setup, const char *key, double fallback) {
-  gm_json *value = config(setup, key, GM_JSON_NUMBER, false, "a number");
+  gm_json *value = config(setup, key, "number", GM_JSON_NUMBER, false, "a number");
   return value ? strtod(value->text.data, NULL) : fallback;
 }
 
 bool gm_config_boolean_or(gm_setup *setup, const char *key, bool fallback) {
-  gm_json *value = config(setup, key, GM_JSON_BOOLEAN, false, "true or false");
+  gm_json *value = config(setup, key, "boolean", GM_JSON_BOOLEAN, false, "true or false");
   return value ? value->boolean : fallback;
 }
 
@@ -196,7 +211,15 @@ static void answer_write(const gm_setup *setup, const gm_stage *stage, gm_buffer
     gm_field_write(out, &makes[i]);
   }
   gm_append_text(out, "],\"config_schema\":");
-  gm_append_text(out, setup->config_schema ? setup->config_schema : "{}");
+  if (setup->config_schema) {
+    gm_append_text(out, setup->config_schema);
+  } else {
+    gm_append_text(out, "{\"type\":\"object\",\"properties\":{");
+    gm_append(out, setup->keys.data, setup->keys.size);
+    gm_append_text(out, "},\"required\":[");
+    gm_append(out, setup->required_keys.data, setup->required_keys.size);
+    gm_append_text(out, "],\"additionalProperties\":false}");
+  }
   gm_append_text(out, "}");
 }
 

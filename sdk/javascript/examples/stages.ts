@@ -46,6 +46,15 @@ const fails_odd: Definition<{}, { order_id: bigint | null }> = {
   },
 };
 
+const seen: unknown[] = [];
+
+/** A stage that leaks: it remembers every row. This costs its instance now and then, and the host nothing. */
+const leaks: Definition<{}, { city: string | null }> = {
+  name: "leaks",
+  reads: "city string",
+  row: ({ city }) => seen.push([city, new Uint8Array(64)]) > 0,
+};
+
 /** Reads all columns, whatever they are, and makes them anew, value by value. */
 const every_type: Definition = {
   name: "every_type",
@@ -88,6 +97,6 @@ const every_type_columns: Definition = {
 };
 
 export const { describe, process } = stages({
-  keep_city, with_total, explode_items, fails_odd, every_type,
+  keep_city, with_total, explode_items, fails_odd, every_type, leaks,
   keep_city_columns, with_total_columns, every_type_columns,
 });

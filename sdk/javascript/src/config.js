@@ -30,4 +30,20 @@ export function readConfig(keys, given, refusal) {
   return config;
 }
 
+const SCHEMA_TYPES = {
+  string: "string", boolean: "boolean", long: "integer", double: "number", list: "array", object: "object",
+};
+
+/** The JSON Schema of what is declared, for editors. */
+export function configSchema(keys) {
+  const properties = {};
+  const required = [];
+  for (const [key, declared] of Object.entries(keys)) {
+    const { type, default: fallback } = typeof declared === "string" ? { type: declared } : declared;
+    properties[key] = { type: SCHEMA_TYPES[type], default: fallback };
+    if (fallback === undefined) required.push(key);
+  }
+  return { type: "object", properties, required, additionalProperties: false };
+}
+
 const hint = (keys) => (keys.length > 0 ? `; keys: ${keys.map((key) => `\`${key}\``).join(", ")}` : "");

@@ -102,6 +102,7 @@ export interface Definition<C = any, R extends Row = any> extends Work<C, R> {
   version?: string;
   /** The keys of the stage's configuration; others are refused. */
   config?: { [key in keyof C]: Key };
+  /** JSON Schema of the configuration, for editors, in place of the one made of `config`. */
   configSchema?: object;
   /** What depends on the configuration or on the input's columns. An error refuses them. */
   describe?: (config: C, input: Field[]) => Work<C, R>;

@@ -1,6 +1,6 @@
 // A stage: its description, and the two functions of the contract.
 
-import { readConfig } from "./config.js";
+import { configSchema, readConfig } from "./config.js";
 import { readFrame, writeFrame } from "./frame.js";
 import { Output } from "./output.js";
 import { fieldFromJson, fieldToJson, parseFields, typeText } from "./types.js";
@@ -69,13 +69,13 @@ class Running {
   }
 
   answer() {
-    const { name = "", version = "0.1.0", configSchema = {} } = this.definition;
+    const { name = "", version = "0.1.0", config = {} } = this.definition;
     return {
       contract: "1.0", encoding: "frame", name, version,
       reads: this.reads.map((field) => field.name),
       columns: this.makes.map(fieldToJson),
       drops: this.drops,
-      config_schema: configSchema,
+      config_schema: this.definition.configSchema ?? configSchema(config),
     };
   }
 

@@ -45,6 +45,16 @@ def fails_odd(row):
     return True
 
 
+seen = []
+
+
+@gristmill.stage(reads="city string")
+def leaks(row):
+    """A stage that leaks: it remembers every row. This costs its instance now and then, and the host nothing."""
+    seen.append(bytearray(64))
+    return True
+
+
 def all_columns(config, columns):
     return {"reads": columns, "makes": columns}
 
@@ -84,6 +94,6 @@ def every_type_columns(batch, output, config):
 
 
 WitWorld = gristmill.export(
-    keep_city, with_total, explode_items, fails_odd, every_type,
+    keep_city, with_total, explode_items, fails_odd, every_type, leaks,
     keep_city_columns, with_total_columns, every_type_columns,
 )

@@ -10,6 +10,7 @@ from ._types import Field, parse_fields
 _REASON_MAX = 1000
 _TYPE_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false",
                list: "a list", dict: "a table"}
+_SCHEMA_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
 
 
 class Refusal(Exception):
@@ -123,6 +124,19 @@ def _read_config(declared, given):
     return config
 
 
+def _config_schema(declared):
+    """The JSON Schema of what is declared, for editors and for `gristmill stage inspect`."""
+    properties, required = {}, []
+    for key, kind in declared.items():
+        kind, *default = kind if isinstance(kind, tuple) else (kind,)
+        properties[key] = {"type": _SCHEMA_TYPES[kind]} if kind in _SCHEMA_TYPES else {}
+        if default:
+            properties[key]["default"] = default[0]
+        else:
+            required.append(key)
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
 def _input_field(wanted, columns):
     field = next((field for field in columns if field.name == wanted.name), None)
     if field is None:
@@ -150,6 +164,7 @@ class _Running:
             "reads": [field.name for field in self.reads],
             "columns": [field.to_json() for field in self.makes],
             "drops": self.drops,
+            "config_schema": _config_schema(self.definition.config),
         }
 
     def process(self, frame):

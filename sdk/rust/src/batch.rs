@@ -129,9 +129,11 @@ impl<'a> Output<'a> {
             let message = format!("a column has {length} values for an output of {row_count} rows");
             return Err(Error::new(message));
         }
-        let highest = self.buffers.rows.iter().max().map_or(0, |&row| row as usize + 1);
-        if highest > self.input_row_count {
-            let message = format!("row {} of a batch of {}", highest - 1, self.input_row_count);
+        let rows = &self.buffers.rows;
+        // Not `max`, which is no loop of vector instructions.
+        let highest = rows.iter().fold(0, |highest, &row| highest.max(row));
+        if !rows.is_empty() && highest as usize >= self.input_row_count {
+            let message = format!("row {highest} of a batch of {}", self.input_row_count);
             return Err(Error::new(message));
         }
         Ok(())

@@ -128,6 +128,21 @@ impl Column {
         }
     }
 
+    /// Makes room for more elements; not for the bytes of strings, or what is within containers.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        match &mut self.buffers {
+            Buffers::Boolean { .. } | Buffers::Struct { .. } => {}
+            Buffers::Integer(values) => values.reserve(count),
+            Buffers::Long(values) => values.reserve(count),
+            Buffers::Float(values) => values.reserve(count),
+            Buffers::Double(values) => values.reserve(count),
+            Buffers::Decimal(values) => values.reserve(count),
+            Buffers::Bytes { offsets, .. } | Buffers::List { offsets, .. } => {
+                offsets.reserve(count)
+            }
+        }
+    }
+
     /// Back to `length` elements. Also drops what a half-written element left in the buffers and
     /// children, so it takes back a row at whatever point its writing failed.
     pub fn truncate(&mut self, length: usize) {

@@ -1,5 +1,7 @@
-//! JSON text straight into columns, driven by the schema: one pass, no tree in between.
+//! JSON text straight into columns, driven by the schema, with no tree in between.
 //!
+//! - Texts that are alike, as those of a stream are, are read in two passes over a few dozen of them
+//!   (`outline.rs`); any other text in one (`object.rs`), and that one also finds the mistakes.
 //! - Keys are expected in the order of the schema, then in the order that the last records had; a
 //!   key elsewhere costs a look-up in a table. Members that the schema lacks are skipped, but must
 //!   be JSON.
@@ -13,16 +15,19 @@ mod base64;
 mod compare;
 mod cursor;
 mod decimal;
+mod fill;
 mod java_number;
 mod keys;
 mod mistake;
 mod number;
 mod object;
+mod outline;
 mod plan;
 mod reader;
 mod scan;
 mod string;
 mod time;
+mod trace;
 mod value;
 mod walk;
 mod written;

@@ -40,7 +40,7 @@ pub use error::Error;
 pub use gristmill_macros::{Row, stage};
 pub use instance::{CONTRACT_VERSION, Instance};
 pub use nearest::{hint, nearest};
-pub use rows::Row;
+pub use rows::{Date, Decimal, Map, Row, Timestamp};
 pub use schema::{DataType, Field, Schema, TYPE_DEPTH_MAX};
 pub use stage::{Description, Stage};
 

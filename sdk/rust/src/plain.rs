@@ -43,3 +43,27 @@ pub(crate) fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<&[T]> {
     // SAFETY: aligned (just checked), within `bytes` (rounded down), any bits are a `T` (`Plain`).
     Some(unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<T>()) })
 }
+
+/// Whether all bytes are ASCII. Without an early exit, so that it is a loop of vector instructions also in WebAssembly,
+/// where the standard library's looks at four bytes at a time.
+pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |all, &byte| all | byte) < 0x80
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ascii;
+
+    #[test]
+    fn a_byte_beyond_ascii_is_found_at_every_place() {
+        for length in 0..70 {
+            let mut bytes = vec![0x7f; length];
+            assert!(is_ascii(&bytes));
+            for place in 0..length {
+                bytes[place] = 0x80;
+                assert!(!is_ascii(&bytes));
+                bytes[place] = 0;
+            }
+        }
+    }
+}

@@ -20,12 +20,13 @@
 
 mod answer;
 mod cell;
+mod config_schema;
 mod row_stage;
 
 use std::cell::RefCell;
 
 pub use answer::{Answer, Many, RowOutput};
-pub use cell::{Cell, FromColumn};
+pub use cell::{Cell, Date, Decimal, FromColumn, Map, Timestamp};
 pub use row_stage::{NoConfig, RowFunction, RowStage};
 
 use crate::column_view::ColumnView;
@@ -97,6 +98,41 @@ impl<'a> Row<'a> {
             let valid = range.filter(|&index| column.is_valid(index));
             valid.map(move |index| Row { fields, columns: column.children(), index, ..row })
         })
+    }
+
+    /// As [`rows`](Self::rows), but with the elements that are null, as None. None: the array is null.
+    pub fn structs(&self, name: &str) -> Option<Vec<Option<Row<'a>>>> {
+        let (column, range) = self.elements(name)?;
+        if !matches!(column.data_type(), DataType::Struct(_)) {
+            return self.wrong(format!("column `{name}` is no array of structs"));
+        }
+        Some(range.map(|index| self.nested(column, index)).collect())
+    }
+
+    /// The entries of a map of structs. None: the map is null.
+    pub fn map_of_structs<K: FromColumn<'a>>(
+        &self,
+        name: &str,
+    ) -> Option<Vec<(K, Option<Row<'a>>)>> {
+        let column = self.column(name)?;
+        let fits =
+            |key: &DataType, value: &DataType| K::fits(key) && matches!(value, DataType::Struct(_));
+        if !matches!(column.data_type(), DataType::Map { key, value, .. } if fits(key, value)) {
+            let data_type = column.data_type();
+            return self.wrong(format!(
+                "column `{name}` is {data_type}, no map of {} to structs",
+                K::NAME
+            ));
+        }
+        let (keys, values) = (column.keys(), column.map_values());
+        let entry = |index| (K::read(keys, index), self.nested(values, index));
+        column.is_valid(self.index).then(|| column.range(self.index).map(entry).collect())
+    }
+
+    /// A struct of a column of structs.
+    fn nested(&self, column: &'a ColumnView<'a>, index: usize) -> Option<Row<'a>> {
+        let (fields, columns) = (column.data_type().fields(), column.children());
+        column.is_valid(index).then_some(Row { fields, columns, index, ..*self })
     }
 
     /// The elements of an array, null ones as None. None: the array is null.

@@ -40,7 +40,7 @@ pub fn describe(
     if (input != .array) return mistake.refuse("the request has no input", .{});
     const config = try readConfig(Config, request.object.get("config"), mistake);
     try checkInput(Stage.Reads, input.array.items, mistake);
-    return .{ .config = config, .answer = comptime answer(Stage, Makes) };
+    return .{ .config = config, .answer = comptime answer(Stage, Config, Makes) };
 }
 
 fn readConfig(comptime Config: type, given: ?Value, mistake: *Mistake) Error!Config {
@@ -88,7 +88,7 @@ fn list(comptime names: []const []const u8) []const u8 {
 }
 
 /// The answer depends on types alone.
-fn answer(comptime Stage: type, comptime Makes: type) []const u8 {
+fn answer(comptime Stage: type, comptime Config: type, comptime Makes: type) []const u8 {
     comptime {
         @setEvalBranchQuota(100_000);
         var reads: []const []const u8 = &.{};
@@ -96,6 +96,34 @@ fn answer(comptime Stage: type, comptime Makes: type) []const u8 {
         const drops: []const []const u8 = if (@hasDecl(Stage, "drops")) Stage.drops else &.{};
         return "{\"contract\":\"1.0\",\"encoding\":\"frame\",\"name\":\"" ++ Stage.name ++ "\",\"version\":\"" ++
             Stage.version ++ "\",\"reads\":" ++ list(reads) ++ ",\"drops\":" ++ list(drops) ++
-            ",\"columns\":" ++ types.fieldsJson(Makes) ++ "}";
+            ",\"columns\":" ++ types.fieldsJson(Makes) ++ ",\"config_schema\":" ++ configSchema(Config) ++ "}";
     }
+}
+
+/// The JSON Schema of the configuration, for editors.
+fn configSchema(comptime Config: type) []const u8 {
+    comptime {
+        const info = @typeInfo(Config).@"struct";
+        var properties: []const u8 = "";
+        var required: []const []const u8 = &.{};
+        for (info.field_names, info.field_types, info.field_attrs) |name, Field, attributes| {
+            if (properties.len > 0) properties = properties ++ ",";
+            properties = properties ++ "\"" ++ name ++ "\":" ++ schemaOf(types.Plain(Field));
+            if (attributes.defaultValue(Field) == null) required = required ++ .{name};
+        }
+        return "{\"type\":\"object\",\"properties\":{" ++ properties ++ "},\"required\":" ++ list(required) ++
+            ",\"additionalProperties\":false}";
+    }
+}
+
+fn schemaOf(comptime T: type) []const u8 {
+    if (T == []const u8) return "{\"type\":\"string\"}";
+    return switch (@typeInfo(T)) {
+        .bool => "{\"type\":\"boolean\"}",
+        .int => "{\"type\":\"integer\"}",
+        .float => "{\"type\":\"number\"}",
+        .pointer, .array => "{\"type\":\"array\"}",
+        .@"struct" => "{\"type\":\"object\"}",
+        else => "{}",
+    };
 }

@@ -31,7 +31,8 @@ fn walk(view: &ColumnView<'_>) -> usize {
 }
 
 fn read(fields: &[Field], texts: &[&[u8]], on_mistake: OnMistake) -> (usize, Vec<usize>) {
-    let mut reader = JsonReader::new(fields, on_mistake).expect("a schema of ours");
+    let reader = JsonReader::new(fields, on_mistake).expect("a schema of ours");
+    let mut reader = reader.in_two_passes(true);
     let mut refused = Vec::new();
     let mut column = binary_column(texts.iter().map(|text| Some(*text)));
     reader.read_column(&column.view(), |row, mistake| {

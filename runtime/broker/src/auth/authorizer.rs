@@ -8,11 +8,9 @@
 //! And one answer of ours between 2 and 3: clients of listeners without authentication
 //! (`User:ANONYMOUS`) may do what no rule denies them, unless the settings say otherwise. Such
 //! listeners serve this machine alone, or were opened in so many words.
-//!
-//! A change is on disk, by write beside it and rename, before it counts.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -22,13 +20,10 @@ use crate::auth::acl::{
     Acl, AclFilter, AclSet, Asker, Operation, Pattern, Permission, ResourceType, Rule, Verdict,
 };
 use crate::disk::Disk;
-use crate::lock::{lock, read, write};
+use crate::kept::{Content, Kept};
 
 /// Rules of one broker. All are in memory, and in one file that each change replaces.
 pub(crate) const ACLS_MAX: usize = 50_000;
-
-const FILE: &str = "acls.json";
-const FILE_BYTES_MAX: usize = 64 << 20;
 
 /// Who may do what where no ACL says it.
 #[derive(Debug, Clone)]
@@ -55,11 +50,7 @@ impl Default for AuthorizerConfig {
 #[derive(Debug)]
 pub(crate) struct Authorizer {
     config: AuthorizerConfig,
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
-    acls: RwLock<Arc<AclSet>>,
-    /// One change at a time.
-    changing: Mutex<()>,
+    acls: Kept<AclSet>,
 }
 
 impl Authorizer {
@@ -69,15 +60,7 @@ impl Authorizer {
         disk: Arc<dyn Disk>,
         data_dir: &Path,
     ) -> Result<Authorizer> {
-        let path = data_dir.join(FILE);
-        let content = disk.read_small(&path, FILE_BYTES_MAX);
-        let content = content.with_context(|| format!("cannot read `{}`", path.display()))?;
-        let acls = content.map_or(Ok(AclSet::default()), |content| {
-            parse(&content)
-                .with_context(|| format!("`{}` is damaged; restore it from a copy", path.display()))
-        });
-        let acls = RwLock::new(Arc::new(acls?));
-        Ok(Authorizer { config, disk, path, acls, changing: Mutex::new(()) })
+        Ok(Authorizer { config, acls: Kept::open(disk, data_dir)? })
     }
 
     /// True if the asker may do that to the resource of that name.
@@ -91,7 +74,7 @@ impl Authorizer {
         if self.config.super_users.contains(asker.principal) {
             return true;
         }
-        match read(&self.acls).verdict(asker, operation, resource_type, name) {
+        match self.acls.get().verdict(asker, operation, resource_type, name) {
             Verdict::Allowed => true,
             Verdict::Denied => false,
             _ if self.trusts(asker.principal) => true,
@@ -109,7 +92,7 @@ impl Authorizer {
     ) -> bool {
         // As in Kafka, a name that nobody has a rule for shows what holds without one.
         self.may(asker, operation, resource_type, "hardcode")
-            || read(&self.acls).allows_some(asker, operation, resource_type)
+            || self.acls.get().allows_some(asker, operation, resource_type)
     }
 
     /// What the asker may do to that resource, as bits of Kafka's operation numbers (KIP-430).
@@ -130,7 +113,7 @@ impl Authorizer {
 
     /// All rules as they are now.
     pub(crate) fn acls(&self) -> Arc<AclSet> {
-        Arc::clone(&read(&self.acls))
+        self.acls.get()
     }
 
     /// Adds rules; those that are there already change nothing. Blocks.
@@ -150,17 +133,11 @@ impl Authorizer {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut AclSet) -> T) -> Result<T> {
-        let _one_at_a_time = lock(&self.changing);
-        let before = self.acls();
-        let mut acls = AclSet::clone(&before);
-        let changed = change(&mut acls);
-        ensure!(acls.len() <= ACLS_MAX, "there may be {ACLS_MAX} ACLs at most");
-        if acls != *before {
-            let stored = self.disk.write_private(&self.path, &serialize(&acls)?);
-            stored.with_context(|| format!("cannot write `{}`", self.path.display()))?;
-            *write(&self.acls) = Arc::new(acls);
-        }
-        Ok(changed)
+        self.acls.change(|acls| {
+            let changed = change(acls);
+            ensure!(acls.len() <= ACLS_MAX, "there may be {ACLS_MAX} ACLs at most");
+            Ok(changed)
+        })
     }
 }
 
@@ -181,30 +158,34 @@ struct StoredAcl {
     permission: Permission,
 }
 
-fn serialize(acls: &AclSet) -> Result<Vec<u8>> {
-    let stored = |Acl { pattern, rule }: Acl| StoredAcl {
-        resource: pattern,
-        principal: rule.principal.to_string(),
-        host: rule.host,
-        operation: rule.operation,
-        permission: rule.permission,
-    };
-    let stored = Stored { version: 1, acls: acls.iter().map(stored).collect() };
-    serde_json::to_vec_pretty(&stored).context("cannot write the ACLs as JSON")
-}
+impl Content for AclSet {
+    const FILE: &'static str = "acls.json";
 
-fn parse(content: &[u8]) -> Result<AclSet> {
-    let stored: Stored = serde_json::from_slice(content)?;
-    ensure!(stored.version == 1, "version {} is not known", stored.version);
-    let mut acls = AclSet::default();
-    for StoredAcl { resource, principal, host, operation, permission } in stored.acls {
-        let principal = principal.parse().map_err(anyhow::Error::msg)?;
-        acls.insert(Acl {
-            pattern: resource,
-            rule: Rule { principal, host, operation, permission },
-        });
+    fn parse(content: &[u8]) -> Result<AclSet> {
+        let stored: Stored = serde_json::from_slice(content)?;
+        ensure!(stored.version == 1, "version {} is not known", stored.version);
+        let mut acls = AclSet::default();
+        for StoredAcl { resource, principal, host, operation, permission } in stored.acls {
+            let principal = principal.parse().map_err(anyhow::Error::msg)?;
+            acls.insert(Acl {
+                pattern: resource,
+                rule: Rule { principal, host, operation, permission },
+            });
+        }
+        Ok(acls)
     }
-    Ok(acls)
+
+    fn serialize(&self) -> Result<Vec<u8>> {
+        let stored = |Acl { pattern, rule }: Acl| StoredAcl {
+            resource: pattern,
+            principal: rule.principal.to_string(),
+            host: rule.host,
+            operation: rule.operation,
+            permission: rule.permission,
+        };
+        let stored = Stored { version: 1, acls: self.iter().map(stored).collect() };
+        serde_json::to_vec_pretty(&stored).context("cannot write the ACLs as JSON")
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! The users of a data folder and what is kept of their secrets: `credentials.json`.
 //!
-//! Salted and hashed only (see `scram`); PLAIN is checked against the same credentials. A change is
-//! on disk, by write beside it and rename, before it counts.
+//! Salted and hashed only (see `scram`); PLAIN is checked against the same credentials.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::scram::{ITERATIONS_MAX, ITERATIONS_MIN, ScramCredential, ScramMechanism};
 use crate::disk::Disk;
-use crate::lock::{lock, read, write};
+use crate::kept::{Content, Kept};
 
 /// Users of one broker. All are in memory, and in one file that each change replaces.
 pub(crate) const USERS_MAX: usize = 10_000;
@@ -26,8 +25,6 @@ pub(crate) const USER_NAME_BYTES_MAX: usize = 255;
 /// Bytes of a salt.
 pub(crate) const SALT_BYTES_MAX: usize = 1024;
 
-const FILE: &str = "credentials.json";
-const FILE_BYTES_MAX: usize = 64 << 20;
 const SALT_BYTES: usize = 16;
 
 /// One user's credentials, at most one for each mechanism.
@@ -36,11 +33,7 @@ pub(crate) type UserCredentials = BTreeMap<ScramMechanism, ScramCredential>;
 pub(crate) type Users = BTreeMap<String, UserCredentials>;
 
 pub(crate) struct Credentials {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
-    users: RwLock<Arc<Users>>,
-    /// One change at a time.
-    changing: Mutex<()>,
+    users: Kept<Users>,
     /// Makes the salts that unknown users are shown.
     decoy_key: hmac::Key,
 }
@@ -48,43 +41,25 @@ pub(crate) struct Credentials {
 impl Credentials {
     /// Reads the users of a data folder; none if there is no file. Blocks.
     pub(crate) fn open(disk: Arc<dyn Disk>, data_dir: &Path) -> Result<Credentials> {
-        let path = data_dir.join(FILE);
-        let content = disk.read_small(&path, FILE_BYTES_MAX);
-        let content = content.with_context(|| format!("cannot read `{}`", path.display()))?;
-        let users = content.map_or(Ok(Users::new()), |content| {
-            parse(&content)
-                .with_context(|| format!("`{}` is damaged; restore it from a copy", path.display()))
-        });
+        let users = Kept::open(disk, data_dir)?;
         let mut decoy = [0; 32];
         fill_random(&mut decoy)?;
-        Ok(Credentials {
-            disk,
-            path,
-            users: RwLock::new(Arc::new(users?)),
-            changing: Mutex::new(()),
-            decoy_key: hmac::Key::new(hmac::HMAC_SHA256, &decoy),
-        })
+        Ok(Credentials { users, decoy_key: hmac::Key::new(hmac::HMAC_SHA256, &decoy) })
     }
 
     /// All users as they are now.
     pub(crate) fn users(&self) -> Arc<Users> {
-        Arc::clone(&read(&self.users))
+        self.users.get()
     }
 
     /// Changes the users: all of `change` or, if it fails or cannot be stored, nothing. Blocks.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Users) -> Result<T>) -> Result<T> {
-        let _one_at_a_time = lock(&self.changing);
-        let before = self.users();
-        let mut users = Users::clone(&before);
-        let changed = change(&mut users)?;
-        users.retain(|_, credentials| !credentials.is_empty());
-        ensure!(users.len() <= USERS_MAX, "there may be {USERS_MAX} users at most");
-        if users != *before {
-            let stored = self.disk.write_private(&self.path, &serialize(&users)?);
-            stored.with_context(|| format!("cannot write `{}`", self.path.display()))?;
-            *write(&self.users) = Arc::new(users);
-        }
-        Ok(changed)
+        self.users.change(|users| {
+            let changed = change(users)?;
+            users.retain(|_, credentials| !credentials.is_empty());
+            ensure!(users.len() <= USERS_MAX, "there may be {USERS_MAX} users at most");
+            Ok(changed)
+        })
     }
 
     /// The credential that a SCRAM exchange runs with. An unknown user gets one that no secret
@@ -129,7 +104,7 @@ impl Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Credentials").field("users", &self.users).finish_non_exhaustive()
     }
 }
 
@@ -175,33 +150,37 @@ struct StoredCredential {
     server_key: String,
 }
 
-fn serialize(users: &Users) -> Result<Vec<u8>> {
-    let stored = |credential: &ScramCredential| StoredCredential {
-        mechanism: credential.mechanism,
-        iterations: credential.iterations.get(),
-        salt: BASE64.encode(&credential.salt),
-        stored_key: BASE64.encode(&credential.stored_key),
-        server_key: BASE64.encode(&credential.server_key),
-    };
-    let users = users
-        .iter()
-        .map(|(name, credentials)| (name.clone(), credentials.values().map(stored).collect()));
-    let stored = Stored { version: 1, users: users.collect() };
-    serde_json::to_vec_pretty(&stored).context("cannot write the credentials as JSON")
-}
+impl Content for Users {
+    const FILE: &'static str = "credentials.json";
 
-fn parse(content: &[u8]) -> Result<Users> {
-    let stored: Stored = serde_json::from_slice(content)?;
-    ensure!(stored.version == 1, "version {} is not known", stored.version);
-    let mut users = Users::new();
-    for (name, credentials) in stored.users {
-        let user: &mut UserCredentials = users.entry(name.clone()).or_default();
-        for stored in credentials {
-            let credential = credential(&stored).with_context(|| format!("user `{name}`"))?;
-            user.insert(stored.mechanism, credential);
+    fn parse(content: &[u8]) -> Result<Users> {
+        let stored: Stored = serde_json::from_slice(content)?;
+        ensure!(stored.version == 1, "version {} is not known", stored.version);
+        let mut users = Users::new();
+        for (name, credentials) in stored.users {
+            let user: &mut UserCredentials = users.entry(name.clone()).or_default();
+            for stored in credentials {
+                let credential = credential(&stored).with_context(|| format!("user `{name}`"))?;
+                user.insert(stored.mechanism, credential);
+            }
         }
+        Ok(users)
     }
-    Ok(users)
+
+    fn serialize(&self) -> Result<Vec<u8>> {
+        let stored = |credential: &ScramCredential| StoredCredential {
+            mechanism: credential.mechanism,
+            iterations: credential.iterations.get(),
+            salt: BASE64.encode(&credential.salt),
+            stored_key: BASE64.encode(&credential.stored_key),
+            server_key: BASE64.encode(&credential.server_key),
+        };
+        let users = self
+            .iter()
+            .map(|(name, credentials)| (name.clone(), credentials.values().map(stored).collect()));
+        let stored = Stored { version: 1, users: users.collect() };
+        serde_json::to_vec_pretty(&stored).context("cannot write the credentials as JSON")
+    }
 }
 
 fn credential(stored: &StoredCredential) -> Result<ScramCredential> {
@@ -249,7 +228,7 @@ mod tests {
         let credentials = open(&disk).unwrap();
         add(&credentials, "app").unwrap();
         let after = disk.power_cut(None);
-        let content = String::from_utf8(after.read(&Path::new(FOLDER).join(FILE))).unwrap();
+        let content = String::from_utf8(after.read(&Path::new(FOLDER).join(Users::FILE))).unwrap();
         assert!(content.contains("app") && !content.contains("secret\""), "{content}");
         let again = open(&after).unwrap();
         assert_eq!(again.users(), credentials.users());
@@ -272,7 +251,7 @@ mod tests {
         let disk = FaultDisk::default();
         let credentials = open(&disk).unwrap();
         add(&credentials, "app").unwrap();
-        let path = Path::new(FOLDER).join(FILE);
+        let path = Path::new(FOLDER).join(Users::FILE);
         let good = String::from_utf8(disk.read(&path)).unwrap();
         let bad = [
             "{".to_owned(),

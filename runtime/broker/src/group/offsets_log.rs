@@ -1,9 +1,7 @@
 //! The log behind all groups: partition 0 of `__consumer_offsets`.
 //!
-//! Every commit and every change of a group is appended; a start reads the log from its beginning
-//! and has the state again, since the last record of a key counts. Kafka compacts this topic. Here
-//! the log is kept short another way: once it has outgrown the living state, that state is written
-//! again at the end, synced, and all before it is dropped. The records stay Kafka's own.
+//! Every commit and every change of a group is appended; see `log::replay` for how it is read and
+//! kept short. The records are Kafka's own.
 //!
 //! Offsets that are part of a transaction are in batches marked as such; they count from the commit
 //! marker of their producer on, and not at all after an abort marker.
@@ -12,24 +10,19 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 
 use super::member::SavedGroup;
 use super::record::{self, CommittedOffset, Key};
 use crate::log::batch_builder::{BatchBuilder, BatchProducer};
-use crate::log::record_batch::Header;
-use crate::log::records::{self, RecordView};
-use crate::log::{AppendError, Isolation, Log};
+use crate::log::records::RecordView;
+use crate::log::replay::{Replayed, is_overgrown, replay};
+use crate::log::{AppendError, Log};
+use crate::topic::CONSUMER_OFFSETS;
 
-/// Bytes per read while the log is loaded.
-const LOAD_BYTES: usize = 1 << 20;
 /// A record batch that we write is ended after so many bytes.
 const BATCH_BYTES_MAX: usize = 256 << 10;
-/// A log smaller than this is never rewritten.
-pub(crate) const REWRITE_BYTES_MIN: u64 = 16 << 20;
-/// A log this many times larger than what is alive is rewritten.
-const REWRITE_FACTOR: u64 = 4;
 
 /// One record to write; `None` removes the key.
 pub(crate) type Entry = (Key, Option<Bytes>);
@@ -120,63 +113,26 @@ impl OffsetsLog {
     /// Reads everything. Records of unknown kinds are skipped, so that a newer Kafka's log loads.
     pub(crate) fn load(&self) -> Result<Loaded> {
         let mut loaded = Loaded::default();
-        let mut offset = self.log.log_start_offset();
-        while offset < self.log.high_watermark() {
-            let fetched = self
-                .log
-                .read(offset, LOAD_BYTES, true, Isolation::ReadUncommitted)
-                .with_context(|| format!("cannot read `__consumer_offsets` at offset {offset}"))?;
-            if fetched.records.is_empty() {
-                break;
-            }
-            offset = loaded.take_batches(fetched.records)?;
-        }
+        loaded.skipped = replay(&self.log, CONSUMER_OFFSETS, |replayed| loaded.take(replayed))?;
         Ok(loaded)
     }
 
     /// True when the log is much larger than `alive_bytes` of living state.
     pub(crate) fn is_overgrown(&self, alive_bytes: u64) -> bool {
-        let size_bytes = self.log.size_bytes();
-        size_bytes > REWRITE_BYTES_MIN.max(alive_bytes.saturating_mul(REWRITE_FACTOR))
+        is_overgrown(&self.log, alive_bytes)
     }
 }
 
 impl Loaded {
-    /// Applies whole batches; returns the offset after the last.
-    fn take_batches(&mut self, mut batches: Bytes) -> Result<i64> {
-        let mut next_offset = 0;
-        while !batches.is_empty() {
-            let header = Header::parse_whole(&batches)
-                .map_err(|why| anyhow!("a damaged batch in `__consumer_offsets`: {why}"))?;
-            next_offset = header.next_offset();
-            let batch = batches.split_to(header.size_bytes);
-            let at = format!("__consumer_offsets-0 from offset {}", header.base_offset);
-            if header.is_control() {
-                match records::commits(&header, &batch) {
-                    Ok(Some(commit)) => self.end_transaction(header.producer_id, commit),
-                    Ok(None) => {}
-                    Err(why) => self.skipped.push(format!("{at}: {why}")),
-                }
-                continue;
+    fn take(&mut self, replayed: Replayed<'_>) -> Result<()> {
+        match replayed {
+            Replayed::Record { record, producer_id: None } => self.take_record(&record),
+            Replayed::Record { record, producer_id: Some(producer_id) } => {
+                self.take_pending(producer_id, &record)
             }
-            let producer_id = header.is_transactional().then_some(header.producer_id);
-            match records::payload(&header, &batch) {
-                Ok(payload) => self.take_records(&payload, producer_id, &at),
-                Err(why) => self.skipped.push(format!("{at}: {why}")),
-            }
-        }
-        Ok(next_offset)
-    }
-
-    fn take_records(&mut self, payload: &[u8], producer_id: Option<i64>, at: &str) {
-        for record in records::iter(payload) {
-            let record = record.map_err(|why| anyhow!("{why}"));
-            let taken = record.and_then(|it| match producer_id {
-                Some(producer_id) => self.take_pending(producer_id, &it),
-                None => self.take(&it),
-            });
-            if let Err(error) = taken {
-                self.skipped.push(format!("{at}: {error:#}"));
+            Replayed::Marker { producer_id, commit } => {
+                self.end_transaction(producer_id, commit);
+                Ok(())
             }
         }
     }
@@ -200,7 +156,7 @@ impl Loaded {
         }
     }
 
-    fn take(&mut self, record: &RecordView<'_>) -> Result<()> {
+    fn take_record(&mut self, record: &RecordView<'_>) -> Result<()> {
         let key = record.key.context("a record without a key")?;
         match (Key::decode(key)?, record.value) {
             (Key::Offset { group, topic, partition }, Some(value)) => {

@@ -19,7 +19,6 @@ use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::describe_configs::{SOURCE_DEFAULT, SOURCE_TOPIC};
 use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, NODE_ID};
 use crate::refusal::Refusal;
@@ -171,12 +170,13 @@ fn created(
             .with_replication_factor(-1)
             .with_configs(None);
     }
+    let of_broker = broker.settings().values();
     let described = |setting: &topic_config::Setting| {
-        let (value, own) = topic_config::effective(setting, &new.configs, broker.config());
+        let value = topic_config::value(setting, &new.configs, &of_broker);
         CreatableTopicConfigs::default()
             .with_name(StrBytes::from_static_str(setting.name))
-            .with_value(Some(StrBytes::from_string(value)))
-            .with_config_source(if own { SOURCE_TOPIC } else { SOURCE_DEFAULT })
+            .with_value(Some(StrBytes::from_string(value.value)))
+            .with_config_source(value.source as i8)
     };
     result.with_configs(Some(topic_config::SETTINGS.iter().map(described).collect()))
 }

@@ -1,10 +1,11 @@
 //! DescribeConfigs (api code 32, v1-v4): the settings of topics and of the broker.
 //!
-//! - A topic's settings with where each comes from (the topic, or the default). The broker's are
-//!   read-only: they are given at its start.
+//! - Each with where it comes from: the topic, the broker or all brokers while they ran, the start
+//!   of the broker, or the default. On request with what would hold without it, and so on.
+//! - Settings that the broker was given at its start and keeps are read-only.
+//! - For all brokers (the empty name) only what was set for them, as in Kafka.
 //! - v3+ adds types and, on request, documentation.
 
-use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -12,28 +13,21 @@ use kafka_protocol::messages::describe_configs_response::{
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use crate::auth::acl::{Operation, ResourceType};
-use crate::broker::{Broker, NODE_ID};
+use super::config_resource::ConfigResource;
+use crate::auth::acl::Operation;
+use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::session::Session;
+use crate::settings::{self, Level};
 use crate::topic;
-use crate::topic_config::{self, Kind};
-
-const RESOURCE_TOPIC: i8 = 2;
-const RESOURCE_BROKER: i8 = 4;
-/// The setting was made for the topic (`DYNAMIC_TOPIC_CONFIG`).
-pub(super) const SOURCE_TOPIC: i8 = 1;
-/// The setting was given to the broker at its start (`STATIC_BROKER_CONFIG`).
-const SOURCE_BROKER: i8 = 4;
-/// Nobody set it (`DEFAULT_CONFIG`).
-pub(super) const SOURCE_DEFAULT: i8 = 5;
+use crate::topic_config::{self, Kind, Source, Value};
 
 /// One setting before versions and wishes of the request are applied.
 struct Described {
     name: &'static str,
-    value: String,
+    /// What counts first, and what would count without it.
+    values: Vec<Value>,
     read_only: bool,
-    source: i8,
     kind: Kind,
     documentation: &'static str,
 }
@@ -66,91 +60,63 @@ pub(super) fn handle(
 fn describe(
     broker: &Broker,
     session: &Session,
-    resource: &DescribeConfigsResource,
+    asked: &DescribeConfigsResource,
 ) -> Result<Vec<Described>, Refusal> {
-    let name = resource.resource_name.as_str();
-    let operation = Operation::DescribeConfigs;
-    let allowed = match resource.resource_type {
-        RESOURCE_TOPIC => session.authorize(operation, ResourceType::Topic, name),
-        _ => session.authorize_cluster(operation),
-    };
-    allowed.map_err(|error| Refusal::new(error, "Authorization failed."))?;
-    match resource.resource_type {
-        RESOURCE_TOPIC => describe_topic(broker, name),
-        RESOURCE_BROKER if name.is_empty() || name == NODE_ID.0.to_string() => {
-            Ok(describe_broker(broker))
-        }
-        RESOURCE_BROKER => {
-            let message = format!("Unexpected broker id, expected 1, but received {name}");
-            Err(Refusal::new(ResponseError::InvalidRequest, message))
-        }
-        other => {
-            let message = format!("Resources of type {other} have no settings here");
-            Err(Refusal::new(ResponseError::InvalidRequest, message))
-        }
+    let (kind, name) = (asked.resource_type, asked.resource_name.as_str());
+    match ConfigResource::find(session, Operation::DescribeConfigs, kind, name)? {
+        ConfigResource::Topic(name) => describe_topic(broker, name),
+        ConfigResource::Broker(Level::Broker) => Ok(describe_broker(broker)),
+        ConfigResource::Broker(Level::AllBrokers) => Ok(describe_all_brokers(broker)),
     }
 }
 
 fn describe_topic(broker: &Broker, name: &str) -> Result<Vec<Described>, Refusal> {
     topic::check_name(name)?;
     let topic = broker.topic(name).ok_or_else(|| topic::unknown(name))?;
-    let described = |setting: &'static topic_config::Setting| {
-        let (value, own) = topic_config::effective(setting, topic.configs(), broker.config());
-        Described {
-            name: setting.name,
-            value,
-            read_only: false,
-            source: if own { SOURCE_TOPIC } else { SOURCE_DEFAULT },
-            kind: setting.kind,
-            documentation: setting.documentation,
-        }
+    let of_broker = broker.settings().values();
+    let described = |setting: &'static topic_config::Setting| Described {
+        name: setting.name,
+        values: topic_config::values(setting, topic.configs(), &of_broker),
+        read_only: false,
+        kind: setting.kind,
+        documentation: setting.documentation,
     };
     Ok(topic_config::SETTINGS.iter().map(described).collect())
 }
 
 fn describe_broker(broker: &Broker) -> Vec<Described> {
-    let config = broker.config();
-    let settings: [(&'static str, String, Kind); 14] = [
-        ("auto.create.topics.enable", config.auto_create_topics.to_string(), Kind::Boolean),
-        ("broker.id", NODE_ID.0.to_string(), Kind::Int(0)),
-        ("connections.max.idle.ms", config.idle_ms_max.to_string(), Kind::Long(0)),
-        ("default.replication.factor", "1".to_owned(), Kind::Int(1)),
-        ("fetch.max.bytes", config.fetch_bytes_max.to_string(), Kind::Int(0)),
-        (
-            "group.initial.rebalance.delay.ms",
-            config.group_initial_rebalance_delay_ms.to_string(),
-            Kind::Int(0),
-        ),
-        (
-            "group.max.session.timeout.ms",
-            config.group_session_timeout_ms_max.to_string(),
-            Kind::Int(0),
-        ),
-        (
-            "group.min.session.timeout.ms",
-            config.group_session_timeout_ms_min.to_string(),
-            Kind::Int(0),
-        ),
-        ("log.retention.bytes", config.retention_bytes.to_string(), Kind::Long(-1)),
-        ("log.retention.ms", config.retention_ms.to_string(), Kind::Long(-1)),
-        ("log.segment.bytes", config.segment_bytes_max.to_string(), Kind::Int(14)),
-        ("message.max.bytes", config.message_bytes_max.to_string(), Kind::Int(0)),
-        ("num.partitions", config.default_partitions.to_string(), Kind::Int(1)),
-        (
-            "offsets.retention.minutes",
-            (config.offsets_retention_ms / 60_000).to_string(),
-            Kind::Int(1),
-        ),
-    ];
-    let described = |(name, value, kind)| Described {
+    let values = broker.settings().values();
+    let changeable = settings::changeable().map(|setting| Described {
+        name: setting.name,
+        values: values.of(setting),
+        read_only: false,
+        kind: setting.kind,
+        documentation: setting.documentation,
+    });
+    let given = settings::given(broker.config()).into_iter();
+    let given = given.map(|(name, value, kind)| Described {
         name,
-        value,
+        values: vec![Value::new(name, value, Source::Start)],
         read_only: true,
-        source: SOURCE_BROKER,
         kind,
         documentation: "given to the broker at its start",
-    };
-    settings.into_iter().map(described).collect()
+    });
+    changeable.chain(given).collect()
+}
+
+fn describe_all_brokers(broker: &Broker) -> Vec<Described> {
+    let changed = broker.settings().changed();
+    let own = settings::changeable().filter_map(|setting| {
+        let value = changed.of(Level::AllBrokers).get(setting.name)?;
+        Some(Described {
+            name: setting.name,
+            values: vec![Value::new(setting.name, value.clone(), Source::AllBrokers)],
+            read_only: false,
+            kind: setting.kind,
+            documentation: setting.documentation,
+        })
+    });
+    own.collect()
 }
 
 fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
@@ -166,13 +132,14 @@ fn answer(
     request: &DescribeConfigsRequest,
     it: Described,
 ) -> DescribeConfigsResourceResult {
-    let value = StrBytes::from_string(it.value);
     let mut answer = DescribeConfigsResourceResult::default()
         .with_name(StrBytes::from_static_str(it.name))
-        .with_value(Some(value.clone()))
         .with_documentation(None)
-        .with_read_only(it.read_only)
-        .with_config_source(it.source);
+        .with_read_only(it.read_only);
+    if let Some(first) = it.values.first() {
+        answer.value = Some(StrBytes::from_string(first.value.clone()));
+        answer.config_source = first.source as i8;
+    }
     if session.version >= 3 {
         answer.config_type = it.kind.code();
         if request.include_documentation {
@@ -180,11 +147,14 @@ fn answer(
         }
     }
     if request.include_synonyms {
-        let synonym = DescribeConfigsSynonym::default()
-            .with_name(StrBytes::from_static_str(it.name))
-            .with_value(Some(value))
-            .with_source(it.source);
-        answer.synonyms = vec![synonym];
+        answer.synonyms = it.values.into_iter().map(synonym).collect();
     }
     answer
+}
+
+fn synonym(value: Value) -> DescribeConfigsSynonym {
+    DescribeConfigsSynonym::default()
+        .with_name(StrBytes::from_static_str(value.name))
+        .with_value(Some(StrBytes::from_string(value.value)))
+        .with_source(value.source as i8)
 }

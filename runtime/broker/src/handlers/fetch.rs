@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::WithRecords;
 use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, LEADER_EPOCH};
+use crate::client_quotas::Quota;
 use crate::fetch_session::Plan;
 use crate::log::{Isolation, Log};
 use crate::quotas::FetchMemory;
@@ -76,7 +77,10 @@ pub(super) async fn handle(
         let ends = found.failed || found.bytes >= min_bytes || Instant::now() >= deadline;
         if ends || broker.stopping().is_cancelled() {
             broker.metrics().fetched_bytes.add(found.bytes as u64);
-            return answer(&broker, &plan, found, Some(memory));
+            let throttle_time_ms = broker.throttle(&session, Quota::Consume, found.bytes);
+            let mut answer = answer(&broker, &plan, found, Some(memory));
+            answer.response.throttle_time_ms = throttle_time_ms;
+            return answer;
         }
         drop((found, memory));
         tokio::select! {

@@ -1,10 +1,11 @@
-//! IncrementalAlterConfigs (api code 44, v0-v1, KIP-339): changes single settings of topics.
+//! IncrementalAlterConfigs (api code 44, v0-v1, KIP-339): changes single settings of a topic or of
+//! the broker.
 //!
 //! - Operations: set, delete (back to the default), and append and subtract for lists
-//!   (`cleanup.policy`). All changes of a topic are made or none.
-//! - The broker's own settings are given at its start: INVALID_REQUEST.
+//!   (`cleanup.policy`). All changes of a resource are made or none.
+//! - Of the broker's settings those of `settings` can be changed; others are given at its start
+//!   (INVALID_REQUEST).
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -14,12 +15,12 @@ use kafka_protocol::messages::incremental_alter_configs_request::{
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::alter_configs::{check_resource, named_twice, null_value};
+use super::config_resource::{self, ConfigResource, check_names, null_value};
+use crate::auth::acl::Operation;
 use crate::broker::Broker;
-use crate::config::BrokerConfig;
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::topic_config::{self, Kind, TopicConfigs};
+use crate::settings::Configs;
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -31,50 +32,46 @@ pub(super) async fn handle(
     session: Session,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let work = move || {
-        let one = |resource: &AlterConfigsResource| {
-            let altered = alter(&broker, &session, resource, request.validate_only);
-            let answer = AlterConfigsResourceResponse::default()
-                .with_error_message(None)
+    let validate_only = request.validate_only;
+    let responses = config_resource::for_each(
+        broker,
+        session,
+        request.resources,
+        move |broker, session, resource| alter(broker, session, resource, validate_only),
+        |resource: AlterConfigsResource, error_code, message| {
+            AlterConfigsResourceResponse::default()
+                .with_error_code(error_code)
+                .with_error_message(message)
                 .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name.clone());
-            match altered {
-                Ok(()) => answer,
-                Err(refusal) => {
-                    answer.with_error_code(refusal.error.code()).with_error_message(refusal.text())
-                }
-            }
-        };
-        let responses = request.resources.iter().map(one).collect();
-        IncrementalAlterConfigsResponse::default().with_responses(responses)
-    };
-    tokio::task::spawn_blocking(work).await.unwrap_or_default()
+                .with_resource_name(resource.resource_name)
+        },
+    );
+    IncrementalAlterConfigsResponse::default().with_responses(responses.await)
 }
 
 fn alter(
     broker: &Broker,
     session: &Session,
-    resource: &AlterConfigsResource,
+    asked: &AlterConfigsResource,
     validate_only: bool,
 ) -> Result<(), Refusal> {
-    check_resource(session, resource.resource_type, &resource.resource_name)?;
-    let mut names = BTreeSet::new();
-    if let Some(again) = resource.configs.iter().find(|config| !names.insert(&config.name)) {
-        return Err(named_twice(&again.name));
-    }
-    broker.alter_topic(&resource.resource_name, validate_only, |present| {
+    let (kind, name) = (asked.resource_type, &asked.resource_name);
+    let resource = ConfigResource::find(session, Operation::AlterConfigs, kind, name)?;
+    check_names(asked.configs.iter().map(|config| &config.name))?;
+    resource.alter(broker, validate_only, |present| {
         let mut configs = present.clone();
-        for change in &resource.configs {
-            apply(&mut configs, change, broker.config())?;
+        for change in &asked.configs {
+            apply(broker, resource, &mut configs, change)?;
         }
         Ok(configs)
     })
 }
 
 fn apply(
-    configs: &mut TopicConfigs,
+    broker: &Broker,
+    resource: ConfigResource<'_>,
+    configs: &mut Configs,
     change: &AlterableConfig,
-    broker: &BrokerConfig,
 ) -> Result<(), Refusal> {
     let name = change.name.to_string();
     let value = change.value.as_ref().map(|value| value.to_string());
@@ -85,9 +82,12 @@ fn apply(
         (SET, Some(value)) => {
             configs.insert(name, value);
         }
-        (APPEND | SUBTRACT, Some(value)) => {
-            let value = merged(configs, &name, change.config_operation, &value, broker)?;
-            configs.insert(name, value);
+        (operation @ (APPEND | SUBTRACT), Some(value)) => {
+            let Some(present) = resource.list(broker, configs, &name) else {
+                let message = format!("Config value append is not allowed for config key: {name}");
+                return Err(Refusal::new(ResponseError::InvalidConfig, message));
+            };
+            configs.insert(name, merged(&present, operation, &value));
         }
         (SET | APPEND | SUBTRACT, None) => return Err(null_value(&name)),
         (other, _) => {
@@ -98,20 +98,8 @@ fn apply(
     Ok(())
 }
 
-/// The names of a list setting with `value` added or taken out.
-fn merged(
-    configs: &TopicConfigs,
-    name: &str,
-    operation: i8,
-    value: &str,
-    broker: &BrokerConfig,
-) -> Result<String, Refusal> {
-    let setting = topic_config::find(name).filter(|it| matches!(it.kind, Kind::List(_)));
-    let Some(setting) = setting else {
-        let message = format!("Config value append is not allowed for config key: {name}");
-        return Err(Refusal::new(ResponseError::InvalidConfig, message));
-    };
-    let (present, _) = topic_config::effective(setting, configs, broker);
+/// The names of a list with those of `value` added or taken out.
+fn merged(present: &str, operation: i8, value: &str) -> String {
     let mut names: Vec<&str> = present.split(',').map(str::trim).collect();
     for changed in value.split(',').map(str::trim) {
         names.retain(|name| *name != changed);
@@ -119,5 +107,5 @@ fn merged(
             names.push(changed);
         }
     }
-    Ok(names.join(","))
+    names.join(",")
 }

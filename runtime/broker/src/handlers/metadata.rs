@@ -19,6 +19,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::{Broker, LEADER_EPOCH, NODE_ID};
+use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::topic::{self, Topic};
 
@@ -110,24 +111,27 @@ async fn find_or_create(
     if let Some(topic) = broker.topic(name) {
         return Ok(topic);
     }
-    topic::check_name(name).map_err(|refusal| refusal.error)?;
+    topic::check_name(name).map_err(|refusal| not_created(session, name, &refusal))?;
     if !may_create {
         return Err(ResponseError::UnknownTopicOrPartition);
     }
     if !session.may_cluster(Operation::Create) {
         session.authorize(Operation::Create, TOPIC, name)?;
     }
-    let creating = Arc::clone(broker);
-    let name = name.to_string();
-    let created = tokio::task::spawn_blocking(move || creating.auto_create_topic(&name)).await;
+    let (creating, to_create) = (Arc::clone(broker), name.to_string());
+    let created = tokio::task::spawn_blocking(move || creating.auto_create_topic(&to_create)).await;
     let created = created.map_err(|_| ResponseError::UnknownServerError)?;
-    created.map_err(|refusal| {
-        tracing::warn!(%refusal, "cannot create a topic that a client asked for");
-        match refusal.error {
-            ResponseError::InvalidTopicException => ResponseError::InvalidTopicException,
-            _ => ResponseError::UnknownTopicOrPartition,
-        }
-    })
+    created.map_err(|refusal| not_created(session, name, &refusal))
+}
+
+/// What Metadata says of a topic that cannot be made.
+fn not_created(session: &Session, name: &TopicName, refusal: &Refusal) -> ResponseError {
+    let (client, topic) = (session.client_id.as_str(), name.as_str());
+    tracing::info!(client, peer = %session.peer, topic, "topic not created: {refusal}");
+    match refusal.error {
+        ResponseError::InvalidTopicException => ResponseError::InvalidTopicException,
+        _ => ResponseError::UnknownTopicOrPartition,
+    }
 }
 
 fn described(topic: &Topic) -> MetadataResponseTopic {

@@ -8,16 +8,15 @@
 
 use std::sync::Arc;
 
-use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
+use super::commit_offsets::{AskedOffset, OffsetsToCommit, TopicAnswer};
 use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
-use crate::group::{CommitRequest, CommittedOffset};
+use crate::group::CommitRequest;
 use crate::session::Session;
 
 pub(super) async fn handle(
@@ -25,75 +24,43 @@ pub(super) async fn handle(
     session: Session,
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
-    let allowed = session.authorize(Operation::Read, ResourceType::Group, &request.group_id);
-    let mut commit = CommitRequest {
+    let group = &request.group_id;
+    let allowed = session.authorize(Operation::Read, ResourceType::Group, group);
+    let mut asked = OffsetsToCommit::default();
+    for topic in &request.topics {
+        let partitions = topic.partitions.iter().map(|it| AskedOffset {
+            partition: it.partition_index,
+            offset: it.committed_offset,
+            leader_epoch: it.committed_leader_epoch,
+            metadata: it.committed_metadata.as_ref(),
+        });
+        asked.check_topic(&broker, &session, &topic.name, partitions);
+    }
+    let commit = CommitRequest {
         member_id: request.member_id.to_string(),
         instance_id: request.group_instance_id.as_ref().map(|id| id.to_string()),
         generation: request.generation_id_or_member_epoch,
-        offsets: Vec::new(),
+        offsets: std::mem::take(&mut asked.offsets),
     };
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in &topic.partitions {
-            let checked = offset_at(
-                &broker,
-                &session,
-                &topic.name,
-                asked.partition_index,
-                asked.committed_offset,
-                asked.committed_leader_epoch,
-                asked.committed_metadata.as_ref(),
-            )
-            .map(|offset| commit.offsets.push(offset));
-            partitions.push(
-                OffsetCommitResponsePartition::default()
-                    .with_partition_index(asked.partition_index)
-                    .with_error_code(super::error_code(&checked)),
-            );
-        }
-        let name = topic.name.clone();
-        topics
-            .push(OffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions));
-    }
     let ready = match allowed {
         Ok(()) => broker.ready_groups().await,
         Err(error) => Err(error),
     };
-    let outcome = match ready {
-        Ok(groups) => groups.commit(&request.group_id, commit).await,
+    let committed = match ready {
+        Ok(groups) => groups.commit(group, commit).await,
         Err(error) => Err(error),
     };
-    if outcome.is_err() {
-        let code = super::error_code(&outcome);
-        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.error_code = code;
-        }
-    }
-    OffsetCommitResponse::default().with_topics(topics)
+    let answers = asked.answers(committed).into_iter().map(answer);
+    OffsetCommitResponse::default().with_topics(answers.collect())
 }
 
-/// One partition's offset of OffsetCommit and TxnOffsetCommit, ready for the group; or what is wrong with
-/// it, which fails no other partition.
-pub(super) fn offset_at(
-    broker: &Broker,
-    session: &Session,
-    topic: &TopicName,
-    partition: i32,
-    offset: i64,
-    leader_epoch: i32,
-    metadata: Option<&StrBytes>,
-) -> Result<((String, i32), CommittedOffset), ResponseError> {
-    session.authorize(Operation::Read, ResourceType::Topic, topic)?;
-    let metadata = metadata.map_or("", |text| text.as_str());
-    if metadata.len() > broker.config().offset_metadata_bytes_max {
-        return Err(ResponseError::OffsetMetadataTooLarge);
-    }
-    if broker.log(topic, partition).is_none() {
-        return Err(ResponseError::UnknownTopicOrPartition);
-    }
-    let metadata = metadata.to_string();
-    let commit_time_ms = broker.clock().now_ms();
-    let committed = CommittedOffset { offset, leader_epoch, metadata, commit_time_ms };
-    Ok(((topic.to_string(), partition), committed))
+fn answer(topic: TopicAnswer) -> OffsetCommitResponseTopic {
+    let partition = |(index, error_code)| {
+        OffsetCommitResponsePartition::default()
+            .with_partition_index(index)
+            .with_error_code(error_code)
+    };
+    OffsetCommitResponseTopic::default()
+        .with_name(topic.name)
+        .with_partitions(topic.partitions.into_iter().map(partition).collect())
 }

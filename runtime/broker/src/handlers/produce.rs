@@ -25,6 +25,7 @@ use super::Acknowledged;
 use super::produce_versions::{AnyRequest, AnyResponse};
 use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
+use crate::client_quotas::Quota;
 use crate::log::record_batch::Header;
 use crate::log::{AppendError, Appended, Log, message_set};
 use crate::refusal::Refusal;
@@ -85,8 +86,11 @@ pub(super) fn handle(
         let call = Call { broker: &broker, session: &session, request: &request };
         answers.push(append_topic(&call, topic, answers.len(), &mut waiting));
     }
+    let throttle_time_ms = broker.throttle(&session, Quota::Produce, session.request_bytes);
     async move {
-        let mut response = ProduceResponse::default().with_responses(answers);
+        let mut response = ProduceResponse::default()
+            .with_responses(answers)
+            .with_throttle_time_ms(throttle_time_ms);
         if acks == -1 {
             wait_until_durable(waiting, &mut response).await;
         }

@@ -137,6 +137,14 @@ pub(crate) fn body(api: ApiKey, version: i16) -> Bytes {
             let request = DescribeUserScramCredentialsRequest::default();
             encoded(request.with_users(Some(vec![user])), v)
         }
+        ApiKey::ElectLeaders => {
+            let asked = elect_leaders_request::TopicPartitions::default().with_topic(topic());
+            let asked = asked.with_partitions(vec![0, 1]);
+            encoded(ElectLeadersRequest::default().with_topic_partitions(Some(vec![asked])), v)
+        }
+        ApiKey::AlterPartitionReassignments => encoded(alter_partition_reassignments(), v),
+        ApiKey::DescribeClientQuotas => encoded(describe_client_quotas(), v),
+        ApiKey::AlterClientQuotas => encoded(alter_client_quotas(), v),
         ApiKey::AlterUserScramCredentials => encoded(alter_user_scram_credentials(), v),
         ApiKey::CreateTopics => encoded(create_topics(), v),
         ApiKey::DeleteTopics => encoded(delete_topics(v), v),
@@ -321,6 +329,35 @@ fn incremental_alter_configs() -> IncrementalAlterConfigsRequest {
         .with_resource_name(text("orders"))
         .with_configs(vec![config]);
     IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
+}
+
+fn alter_partition_reassignments() -> AlterPartitionReassignmentsRequest {
+    let partition = alter_partition_reassignments_request::ReassignablePartition::default()
+        .with_replicas(Some(vec![BrokerId(1)]));
+    let topic = alter_partition_reassignments_request::ReassignableTopic::default()
+        .with_name(topic())
+        .with_partitions(vec![partition]);
+    AlterPartitionReassignmentsRequest::default().with_topics(vec![topic])
+}
+
+fn describe_client_quotas() -> DescribeClientQuotasRequest {
+    let component = describe_client_quotas_request::ComponentData::default()
+        .with_entity_type(text("user"))
+        .with_match(Some(text("app")));
+    DescribeClientQuotasRequest::default().with_components(vec![component])
+}
+
+fn alter_client_quotas() -> AlterClientQuotasRequest {
+    let entity = alter_client_quotas_request::EntityData::default()
+        .with_entity_type(text("user"))
+        .with_entity_name(Some(text("app")));
+    let change = alter_client_quotas_request::OpData::default()
+        .with_key(text("producer_byte_rate"))
+        .with_value(1024.0);
+    let entry = alter_client_quotas_request::EntryData::default()
+        .with_entity(vec![entity])
+        .with_ops(vec![change]);
+    AlterClientQuotasRequest::default().with_entries(vec![entry])
 }
 
 fn describe_acls() -> DescribeAclsRequest {

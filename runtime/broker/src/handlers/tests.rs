@@ -117,6 +117,18 @@ fn every_sample_is_answered_in_its_version() {
 }
 
 #[test]
+fn the_log_knows_the_client_of_a_request_that_is_not_understood() {
+    let frame = samples::frame(ApiKey::Metadata, 12, &[]);
+    assert_eq!(client_id(&frame), Some("sample"));
+    let mut unknown = BytesMut::from(&frame[..]);
+    unknown[2..4].copy_from_slice(&99i16.to_be_bytes());
+    assert_eq!(client_id(&unknown), Some("sample"));
+    for end in 0..frame.len() - 1 {
+        assert_eq!(client_id(&frame[..end.min(15)]), None);
+    }
+}
+
+#[test]
 fn unknown_requests_and_versions_close_the_connection() {
     let fixture = fixture();
     for (api_code, version) in [(999, 0), (-1, 0), (0, 13), (1, 3), (3, 13), (68, 0)] {

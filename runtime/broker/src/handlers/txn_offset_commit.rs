@@ -13,7 +13,7 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 };
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
-use super::offset_commit::offset_at;
+use super::commit_offsets::{AskedOffset, OffsetsToCommit, TopicAnswer};
 use crate::auth::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::group::CommitRequest;
@@ -29,50 +29,39 @@ pub(super) async fn handle(
     let allowed = session
         .authorize(Operation::Write, ResourceType::TransactionalId, id)
         .and_then(|()| session.authorize(Operation::Read, ResourceType::Group, group));
-    let mut commit = CommitRequest {
+    let mut asked = OffsetsToCommit::default();
+    for topic in &request.topics {
+        let partitions = topic.partitions.iter().map(|it| AskedOffset {
+            partition: it.partition_index,
+            offset: it.committed_offset,
+            leader_epoch: it.committed_leader_epoch,
+            metadata: it.committed_metadata.as_ref(),
+        });
+        asked.check_topic(&broker, &session, &topic.name, partitions);
+    }
+    let commit = CommitRequest {
         member_id: request.member_id.to_string(),
         instance_id: request.group_instance_id.as_ref().map(|id| id.to_string()),
         generation: request.generation_id,
-        offsets: Vec::new(),
+        offsets: std::mem::take(&mut asked.offsets),
     };
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in &topic.partitions {
-            let checked = offset_at(
-                &broker,
-                &session,
-                &topic.name,
-                asked.partition_index,
-                asked.committed_offset,
-                asked.committed_leader_epoch,
-                asked.committed_metadata.as_ref(),
-            )
-            .map(|offset| commit.offsets.push(offset));
-            partitions.push(
-                TxnOffsetCommitResponsePartition::default()
-                    .with_partition_index(asked.partition_index)
-                    .with_error_code(super::error_code(&checked)),
-            );
-        }
-        topics.push(
-            TxnOffsetCommitResponseTopic::default()
-                .with_name(topic.name.clone())
-                .with_partitions(partitions),
-        );
-    }
     let producer = Producer { id: request.producer_id.0, epoch: request.producer_epoch };
-    let transactions = broker.transactions();
-    let written = match allowed {
-        Ok(()) => transactions.commit_offsets(id, producer, group, commit).await,
+    let committed = match allowed {
+        Ok(()) => broker.transactions().commit_offsets(id, producer, group, commit).await,
         Err(error) => Err(error),
     };
-    let written = written.map_err(|error| super::fencing_error(error, false));
-    if written.is_err() {
-        let code = super::error_code(&written);
-        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.error_code = code;
-        }
-    }
-    TxnOffsetCommitResponse::default().with_topics(topics)
+    let committed = committed.map_err(|error| super::fencing_error(error, false));
+    let answers = asked.answers(committed).into_iter().map(answer);
+    TxnOffsetCommitResponse::default().with_topics(answers.collect())
+}
+
+fn answer(topic: TopicAnswer) -> TxnOffsetCommitResponseTopic {
+    let partition = |(index, error_code)| {
+        TxnOffsetCommitResponsePartition::default()
+            .with_partition_index(index)
+            .with_error_code(error_code)
+    };
+    TxnOffsetCommitResponseTopic::default()
+        .with_name(topic.name)
+        .with_partitions(topic.partitions.into_iter().map(partition).collect())
 }

@@ -41,6 +41,7 @@ pub mod record_batch;
 pub mod records;
 mod recovery;
 mod repair;
+pub(crate) mod replay;
 mod retention;
 mod scan;
 mod segment;

@@ -19,40 +19,34 @@
 //! producer's records are appended under it too: none can slip in behind the marker. What an id
 //! does is decided in `state.rs` alone.
 
+mod ending;
+mod opening;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
-use std::time::Duration;
 
-use anyhow::{Context, Result};
-use futures::future::{join, join_all};
+use anyhow::Result;
+use futures::future::join;
 use kafka_protocol::ResponseError;
-use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
-use super::state::{End, Init, Partitions, Producer, State, Transaction};
+use self::ending::wait_for_finish;
+use super::state::{Init, Partitions, Producer, State, Transaction};
 use super::state_log::{StateLog, record_bytes};
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
-use crate::group::{CommitRequest, Coordinator, OffsetsMarker};
+use crate::group::{CommitRequest, Coordinator};
 use crate::lock::{lock, read, write};
-use crate::log::batch_builder::BatchBuilder;
-use crate::log::{AppendError, Log, ProducerInfo};
+use crate::log::Log;
 use crate::producer_ids::ProducerIds;
-use crate::refusal::Refusal;
-use crate::topic::{CONSUMER_OFFSETS, NewTopic, TRANSACTION_STATE, Topic, Topics};
+use crate::topic::{CONSUMER_OFFSETS, TRANSACTION_STATE, Topics};
 
 /// Transactional ids; one more is refused.
 const IDS_MAX: usize = 100_000;
 /// Longest transactional id in bytes: what a record's key can hold.
 const ID_BYTES_MAX: usize = i16::MAX as usize;
-/// How often time-outs and unfinished ends are looked for. Kafka looks every 10 s.
-const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The epoch of this coordinator in markers: there is one, and it never moves.
 const COORDINATOR_EPOCH: i32 = 0;
-/// How long the next transaction waits for the markers of the one before.
-const END_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often InitProducerId asks again after it has ended the transaction before.
 const INIT_ROUNDS_MAX: usize = 3;
 
@@ -155,97 +149,6 @@ impl Transactions {
             opening: Mutex::new(()),
             by_id: RwLock::new(BTreeMap::new()),
         }
-    }
-
-    /// Loads all ids if there are any. Returns what could not be read, in sentences. Blocks.
-    pub(crate) fn load(&self) -> Result<Vec<String>> {
-        let _opening = lock(&self.opening);
-        let Some(log) = self.topics.log(TRANSACTION_STATE, 0).filter(|_| self.log.get().is_none())
-        else {
-            return Ok(Vec::new());
-        };
-        let log = StateLog::new(log);
-        let loaded = log.load()?;
-        let tracked = |(id, transaction)| (id, Arc::new(Mutex::new(Tracked::new(transaction))));
-        *write(&self.by_id) = loaded.transactions.into_iter().map(tracked).collect();
-        self.log.set(log).ok().context("transactions were loaded twice")?;
-        Ok(loaded.skipped)
-    }
-
-    /// Aborts what is open in a log and was never announced, or whose announcement a power cut has
-    /// taken: nobody else would ever end it. Nothing of it was acknowledged. To be called once, at
-    /// the start; returns what was done, in sentences. Blocks.
-    pub(crate) fn abort_unannounced(&self) -> Vec<String> {
-        let mut announced: BTreeMap<i64, Partitions> = BTreeMap::new();
-        for (_, entry) in self.entries() {
-            let transaction = lock(&entry).transaction.clone();
-            announced.insert(transaction.producer.id, transaction.partitions);
-        }
-        let mut said = Vec::new();
-        for topic in self.topics.all() {
-            let logs = (0..).map_while(|partition| Some((partition, topic.partition(partition)?)));
-            for (partition, log) in logs {
-                let open =
-                    log.producers().into_iter().filter(|it| it.transaction_start_offset >= 0);
-                for producer in open {
-                    let known = announced
-                        .get(&producer.producer_id)
-                        .and_then(|partitions| partitions.get(topic.name()))
-                        .is_some_and(|numbers| numbers.contains(&partition));
-                    if !known {
-                        said.push(self.abort_one(topic.name(), partition, log, &producer));
-                    }
-                }
-            }
-        }
-        said
-    }
-
-    fn abort_one(&self, topic: &str, partition: i32, log: &Log, producer: &ProducerInfo) -> String {
-        let ProducerInfo { producer_id, producer_epoch, .. } = *producer;
-        let coordinator_epoch = COORDINATOR_EPOCH.max(producer.coordinator_epoch);
-        let written = if topic == CONSUMER_OFFSETS {
-            let commit = false;
-            let marker = OffsetsMarker { producer_id, producer_epoch, commit, coordinator_epoch };
-            self.groups.end_transaction(&marker).map(drop)
-        } else {
-            let now_ms = self.clock.now_ms();
-            let marker =
-                BatchBuilder::marker(producer_id, producer_epoch, false, coordinator_epoch, now_ms);
-            log.append_internal(marker).map(drop)
-        };
-        let place = format!("{topic}-{partition}: a transaction of producer {producer_id}");
-        match written {
-            Ok(()) => format!("{place} was never announced and is aborted"),
-            Err(error) => format!("{place} was never announced and cannot be aborted: {error}"),
-        }
-    }
-
-    /// Makes sure that transactions have a place to be written to. Blocks.
-    pub(crate) fn create_topic(&self) -> Result<Arc<Topic>, Refusal> {
-        let storage = |error: String| Refusal::new(ResponseError::KafkaStorageError, error);
-        // The coordinator keeps the log short itself, in whole segments: hence small ones, that
-        // hold a transaction over every partition that a broker can have all the same.
-        let configs = [("cleanup.policy", "compact"), ("segment.bytes", "16777216")];
-        let new = NewTopic {
-            name: TRANSACTION_STATE.to_owned(),
-            partitions: 1,
-            configs: configs.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        };
-        let created = match self.topics.get(TRANSACTION_STATE) {
-            Some(topic) => Ok(topic),
-            None => self.topics.create(&new),
-        };
-        let topic = match created {
-            Err(refusal) if refusal.error == ResponseError::TopicAlreadyExists => {
-                self.topics.get(TRANSACTION_STATE).ok_or(refusal)?
-            }
-            created => created?,
-        };
-        for sentence in self.load().map_err(|error| storage(format!("{error:#}")))? {
-            tracing::warn!("{sentence}");
-        }
-        Ok(topic)
     }
 
     /// InitProducerId: fences every earlier incarnation, ends what it had open, and gives the
@@ -413,189 +316,6 @@ impl Transactions {
         Ok(Written { outcome: append(), announcement })
     }
 
-    /// EndTxn: decides, and answers when the markers are written. Goes on to the end even if nobody
-    /// waits any more.
-    pub(crate) async fn end(
-        self: &Arc<Self>,
-        id: &str,
-        producer: Producer,
-        commit: bool,
-    ) -> Result<(), ResponseError> {
-        if !self.prepare_end(id, producer, commit)? {
-            return Ok(());
-        }
-        let (tell, written) = oneshot::channel();
-        let finishing = self.begin_finish(id, Some(tell));
-        match written.await {
-            Ok(()) => Ok(()),
-            Err(_) => finishing.await.unwrap_or(Err(ResponseError::UnknownServerError)),
-        }
-    }
-
-    /// True: decided now. False: it was done before.
-    fn prepare_end(
-        &self,
-        id: &str,
-        producer: Producer,
-        commit: bool,
-    ) -> Result<bool, ResponseError> {
-        let entry = self.entry(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
-        let mut tracked = lock(&entry);
-        match tracked.transaction.end(producer, commit, self.clock.now_ms())? {
-            End::Already => Ok(false),
-            End::Prepared(next) => self.store(id, &mut tracked, next).map(|_| true),
-        }
-    }
-
-    /// [`Transactions::finish`] as a task of its own, which a lost connection cannot cut short.
-    async fn finish_apart(self: &Arc<Self>, id: &str) -> Result<(), ResponseError> {
-        let finishing = self.begin_finish(id, None);
-        finishing.await.unwrap_or(Err(ResponseError::UnknownServerError))
-    }
-
-    fn begin_finish(
-        self: &Arc<Self>,
-        id: &str,
-        tell: Option<oneshot::Sender<()>>,
-    ) -> JoinHandle<Result<(), ResponseError>> {
-        let (this, id) = (Arc::clone(self), id.to_owned());
-        tokio::spawn(async move { this.finish(&id, tell).await })
-    }
-
-    /// Writes the markers of a decided transaction, tells so, and completes it. Does nothing when
-    /// there is none, and waits when another does it already. Err: tried again by and by.
-    async fn finish(
-        &self,
-        id: &str,
-        tell: Option<oneshot::Sender<()>>,
-    ) -> Result<(), ResponseError> {
-        let Some(entry) = self.entry(id) else { return Ok(()) };
-        let log = self.state_log()?.log();
-        wait_for_finish(&entry).await;
-        let decided_offset = {
-            let mut tracked = lock(&entry);
-            if tracked.finishing || !tracked.transaction.is_prepared() {
-                return Ok(());
-            }
-            tracked.finishing = true;
-            log.log_end_offset()
-        };
-        let outcome = self.finish_entry(id, &entry, decided_offset, tell).await;
-        let mut tracked = lock(&entry);
-        tracked.finishing = false;
-        tracked.finished.notify_waiters();
-        outcome
-    }
-
-    async fn finish_entry(
-        &self,
-        id: &str,
-        entry: &Entry,
-        decided_offset: i64,
-        tell: Option<oneshot::Sender<()>>,
-    ) -> Result<(), ResponseError> {
-        self.durable(decided_offset).await?;
-        let markers = self.write_markers(id, entry)?;
-        if let Some(tell) = tell {
-            let _nobody_waits = tell.send(());
-        }
-        markers_durable(id, &markers).await?;
-        let completed_offset = {
-            let mut tracked = lock(entry);
-            let complete = tracked.transaction.complete(self.clock.now_ms());
-            self.store(id, &mut tracked, complete)?
-        };
-        // Before the next transaction may write: after a power cut that took this word back, the
-        // markers would be written again, and end what the next one had begun.
-        self.durable(completed_offset).await
-    }
-
-    /// Appends every marker; returns where, for waiting until all are durable.
-    fn write_markers(&self, id: &str, entry: &Entry) -> Result<Vec<(Log, i64)>, ResponseError> {
-        let mut written = Vec::new();
-        let tracked = lock(entry);
-        let transaction = &tracked.transaction;
-        for (topic, numbers) in &transaction.partitions {
-            for &partition in numbers {
-                written.extend(self.write_marker(id, transaction, topic, partition)?);
-            }
-        }
-        Ok(written)
-    }
-
-    /// Appends one marker. None: the partition is gone, or has moved on to a later incarnation.
-    fn write_marker(
-        &self,
-        id: &str,
-        transaction: &Transaction,
-        topic: &str,
-        partition: i32,
-    ) -> Result<Option<(Log, i64)>, ResponseError> {
-        let Producer { id: producer_id, epoch } = transaction.producer;
-        let commit = transaction.state == State::PrepareCommit;
-        let written = if topic == CONSUMER_OFFSETS {
-            self.groups.end_transaction(&OffsetsMarker {
-                producer_id,
-                producer_epoch: epoch,
-                commit,
-                coordinator_epoch: COORDINATOR_EPOCH,
-            })
-        } else {
-            let Some(log) = self.topics.log(topic, partition) else { return Ok(None) };
-            let now_ms = self.clock.now_ms();
-            let marker =
-                BatchBuilder::marker(producer_id, epoch, commit, COORDINATOR_EPOCH, now_ms);
-            log.append_internal(marker).map(|appended| Some((log, appended.end_offset)))
-        };
-        match written {
-            Ok(written) => Ok(written),
-            Err(
-                error @ (AppendError::InvalidProducerEpoch { .. }
-                | AppendError::CoordinatorFenced { .. }),
-            ) => {
-                tracing::warn!(transactional_id = id, topic, partition, %error, "marker left out");
-                Ok(None)
-            }
-            // A topic that is being deleted.
-            Err(_) if self.topics.log(topic, partition).is_none() => Ok(None),
-            Err(error) => {
-                tracing::error!(transactional_id = id, topic, partition, %error, "no marker");
-                Err(ResponseError::CoordinatorNotAvailable)
-            }
-        }
-    }
-
-    /// Aborts what has been open for too long, and finishes what was left unfinished by a crash or
-    /// a failing disk, until `stop` is cancelled.
-    pub(crate) async fn keep_time(&self, stop: CancellationToken) {
-        loop {
-            self.check().await;
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(CHECK_INTERVAL) => {}
-            }
-        }
-    }
-
-    async fn check(&self) {
-        let now_ms = self.clock.now_ms();
-        let mut unfinished = Vec::new();
-        for (id, entry) in self.entries() {
-            let mut tracked = lock(&entry);
-            if let Some(next) = tracked.transaction.time_out(now_ms) {
-                let timeout_ms = next.timeout_ms;
-                tracing::warn!(transactional_id = id, timeout_ms, "transaction timed out");
-                let _logged = self.store(&id, &mut tracked, next);
-            }
-            if tracked.transaction.is_prepared() && !tracked.finishing {
-                unfinished.push(id);
-            }
-        }
-        for id in unfinished {
-            let _logged = self.finish(&id, None).await;
-        }
-    }
-
     /// Forgets ids that have long been silent. Blocks.
     pub(crate) fn expire(&self) {
         let now_ms = self.clock.now_ms();
@@ -686,29 +406,6 @@ impl Transactions {
             ResponseError::CoordinatorNotAvailable
         })
     }
-}
-
-/// Waits while somebody writes the markers of the transaction.
-async fn wait_for_finish(entry: &Entry) {
-    let finished = {
-        let tracked = lock(entry);
-        match tracked.finishing {
-            true => Arc::clone(&tracked.finished).notified_owned(),
-            false => return,
-        }
-    };
-    let _given_up = timeout(END_WAIT_MAX, finished).await;
-}
-
-async fn markers_durable(id: &str, markers: &[(Log, i64)]) -> Result<(), ResponseError> {
-    let waits = markers.iter().map(|(log, end_offset)| log.durable(*end_offset));
-    for outcome in join_all(waits).await {
-        outcome.map_err(|error| {
-            tracing::error!(transactional_id = id, %error, "a marker is not durable");
-            ResponseError::CoordinatorNotAvailable
-        })?;
-    }
-    Ok(())
 }
 
 fn describe(id: &str, entry: &Entry) -> Description {

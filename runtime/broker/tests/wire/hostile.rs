@@ -162,7 +162,8 @@ async fn record_times_outside_of_the_topics_limits_are_refused() {
 }
 
 #[tokio::test]
-async fn impossible_names_are_answered_with_kafkas_errors() {
+async fn impossible_names_are_answered_with_kafkas_errors_and_logged_with_the_client() {
+    let logged = Logged::begin();
     let running = start().await;
     let mut client = running.connect().await;
     for impossible in ["not a name", "..", "a/b", &"x".repeat(250)] {
@@ -172,6 +173,7 @@ async fn impossible_names_are_answered_with_kafkas_errors() {
             .with_allow_auto_topic_creation(true);
         let answer = client.ask(request, 9).await.topics.remove(0);
         assert_eq!(answer.error_code, ResponseError::InvalidTopicException.code(), "{impossible}");
+        assert!(logged.line_with(&["topic not created", "wire-test", impossible]).is_some());
         let topic = CreatableTopic::default()
             .with_name(name(impossible))
             .with_num_partitions(1)

@@ -1,14 +1,18 @@
-//! The limits on connections and memory, each reached.
+//! The limits on connections and memory, and clients' own quotas, each reached.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use gristmill_broker::log::batch_builder::BatchBuilder;
-use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{
+    AlterClientQuotasRequest, DescribeClientQuotasRequest, MetadataRequest,
+    alter_client_quotas_request, describe_client_quotas_request,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::client::{Client, Running, start_with};
+use crate::client::{Client, Running, batch, produce_request, start, start_with, text};
 use crate::records::{fetch_request, only_partition};
 
 /// How long anything here may take.
@@ -150,4 +154,81 @@ async fn a_connection_without_a_request_is_closed_and_a_busy_one_is_not() {
         }
     }
     is_served(&mut busy).await;
+}
+
+/// Sets a quota of all clients of a user.
+async fn set_quota(client: &mut Client, key: &str, value: Option<f64>) -> i16 {
+    let entity = alter_client_quotas_request::EntityData::default()
+        .with_entity_type(text("user"))
+        .with_entity_name(Some(text("ANONYMOUS")));
+    let change = alter_client_quotas_request::OpData::default()
+        .with_key(text(key))
+        .with_value(value.unwrap_or_default())
+        .with_remove(value.is_none());
+    let entry = alter_client_quotas_request::EntryData::default()
+        .with_entity(vec![entity])
+        .with_ops(vec![change]);
+    let request = AlterClientQuotasRequest::default().with_entries(vec![entry]);
+    client.ask(request, 1).await.entries[0].error_code
+}
+
+/// A client over its quota gets its answer with the time to wait, and is not read until that is
+/// over; another connection of the same user tells that the broker goes on.
+#[tokio::test]
+async fn a_client_over_its_quota_is_told_and_held_back() {
+    let running = start().await;
+    running.topic("t", 1);
+    let mut admin = running.connect().await;
+    let mut client = running.connect().await;
+    assert_eq!(client.ask(produce_request("t", 0, batch(&["a"]), -1), 9).await.throttle_time_ms, 0);
+    assert_eq!(set_quota(&mut admin, "producer_byte_rate", Some(1000.0)).await, 0);
+    // 10 s are saved up, so 12 kB are 2 s too much.
+    let response = client.ask(produce_request("t", 0, batch_of_bytes(12_000), -1), 9).await;
+    assert!((2_000..3_000).contains(&response.throttle_time_ms), "{response:?}");
+    client.send(MetadataRequest::default().with_topics(Some(Vec::new())), 12).await;
+    assert!(waits(&mut client).await);
+    is_served(&mut admin).await;
+    timeout(DEADLINE, client.receive::<MetadataRequest>(12)).await.unwrap();
+
+    assert_eq!(set_quota(&mut admin, "producer_byte_rate", None).await, 0);
+    assert_eq!(set_quota(&mut admin, "consumer_byte_rate", Some(1000.0)).await, 0);
+    let response = client.ask(fetch_request("t", 0), 12).await;
+    assert!(response.throttle_time_ms > 0, "{response:?}");
+    assert!(only_partition(response).records.is_some_and(|records| records.len() > 12_000));
+}
+
+#[tokio::test]
+async fn quotas_are_described_and_those_that_nothing_would_hold_refused() {
+    let running = start().await;
+    let mut client = running.connect().await;
+    let refused = ResponseError::InvalidRequest.code();
+    for (key, value) in [
+        ("request_percentage", 50.0),
+        ("no_such_rate", 50.0),
+        ("producer_byte_rate", 0.0),
+        ("producer_byte_rate", -1.0),
+        ("producer_byte_rate", 1.5),
+        ("producer_byte_rate", f64::NAN),
+        ("producer_byte_rate", f64::INFINITY),
+    ] {
+        assert_eq!(set_quota(&mut client, key, Some(value)).await, refused, "{key} {value}");
+    }
+    assert_eq!(set_quota(&mut client, "consumer_byte_rate", Some(5e6)).await, 0);
+    let mut describe = async |entity_type: &str, match_type, name: Option<&str>| {
+        let component = describe_client_quotas_request::ComponentData::default()
+            .with_entity_type(text(entity_type))
+            .with_match_type(match_type)
+            .with_match(name.map(text));
+        let request = DescribeClientQuotasRequest::default().with_components(vec![component]);
+        let response = client.ask(request, 1).await;
+        (response.error_code, response.entries.map_or(0, |entries| entries.len()))
+    };
+    assert_eq!(describe("user", 0, Some("ANONYMOUS")).await, (0, 1));
+    assert_eq!(describe("user", 0, Some("another")).await, (0, 0));
+    assert_eq!(describe("user", 1, None).await, (0, 0));
+    assert_eq!(describe("user", 2, None).await, (0, 1));
+    assert_eq!(describe("client-id", 2, None).await, (0, 0));
+    assert_eq!(describe("ip", 2, None).await, (0, 0));
+    assert_eq!(describe("planet", 2, None).await, (ResponseError::UnsupportedVersion.code(), 0));
+    assert_eq!(describe("user", 9, None).await, (refused, 0));
 }

@@ -5,13 +5,14 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
 };
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use kafka_protocol::messages::{
-    AlterConfigsRequest, DeleteRecordsRequest, DescribeLogDirsRequest, FindCoordinatorRequest,
-    IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest, OffsetDeleteRequest,
-    alter_configs_request, incremental_alter_configs_request,
+    AlterConfigsRequest, DeleteRecordsRequest, DescribeConfigsRequest, DescribeLogDirsRequest,
+    FindCoordinatorRequest, IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest,
+    OffsetDeleteRequest, alter_configs_request, incremental_alter_configs_request,
 };
 
 use crate::client::{Client, Running, batch, config, name, start, text};
@@ -20,21 +21,32 @@ use crate::groups::{commit, committed, enter, group};
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
+type Change<'a> = (&'a str, i8, Option<&'a str>);
+
 async fn alter(
     client: &mut Client,
     topic: &str,
-    changes: &[(&str, i8, Option<&str>)],
+    changes: &[Change<'_>],
     validate_only: bool,
 ) -> i16 {
-    let change = |(name, operation, value): &(&str, i8, Option<&str>)| {
+    alter_resource(client, (TOPIC, topic), changes, validate_only).await
+}
+
+async fn alter_resource(
+    client: &mut Client,
+    (resource_type, resource): (i8, &str),
+    changes: &[Change<'_>],
+    validate_only: bool,
+) -> i16 {
+    let change = |(name, operation, value): &Change<'_>| {
         incremental_alter_configs_request::AlterableConfig::default()
             .with_name(text(name))
             .with_config_operation(*operation)
             .with_value(value.map(text))
     };
     let resource = incremental_alter_configs_request::AlterConfigsResource::default()
-        .with_resource_type(TOPIC)
-        .with_resource_name(text(topic))
+        .with_resource_type(resource_type)
+        .with_resource_name(text(resource))
         .with_configs(changes.iter().map(change).collect());
     let request = IncrementalAlterConfigsRequest::default()
         .with_resources(vec![resource])
@@ -103,7 +115,7 @@ async fn wrong_settings_are_refused_whole() {
 }
 
 #[tokio::test]
-async fn the_old_request_replaces_all_settings_and_the_brokers_own_stay() {
+async fn the_old_request_replaces_all_settings() {
     let running = start().await;
     running.topic("t", 1);
     let mut client = running.connect().await;
@@ -123,7 +135,92 @@ async fn the_old_request_replaces_all_settings_and_the_brokers_own_stay() {
     assert_eq!(setting(&running, "retention.bytes").unwrap(), "5");
     assert_eq!(setting(&running, "segment.ms"), None);
     let response = client.ask(replacement(BROKER, "1"), 2).await;
-    assert_eq!(response.responses[0].error_code, ResponseError::InvalidRequest.code());
+    let refused = ResponseError::InvalidRequest.code();
+    assert_eq!(response.responses[0].error_code, refused, "not the broker's name for it");
+}
+
+/// The value that counts of one setting, and where it and those behind it come from.
+async fn described(
+    client: &mut Client,
+    (resource_type, resource): (i8, &str),
+    setting: &str,
+) -> Option<(String, Vec<i8>)> {
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(resource_type)
+        .with_resource_name(text(resource))
+        .with_configuration_keys(Some(vec![text(setting)]));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+    let response = client.ask(request.with_include_synonyms(true), 4).await;
+    let result = response.results[0].configs.first()?;
+    let sources = result.synonyms.iter().map(|it| it.source).collect();
+    assert_eq!(Some(&result.synonyms[0].value), Some(&result.value));
+    Some((result.value.as_ref()?.to_string(), sources))
+}
+
+#[tokio::test]
+async fn topics_that_say_nothing_follow_the_broker_at_once_and_over_a_restart() {
+    let running = start().await;
+    running.topic("t", 1);
+    let mut client = running.connect().await;
+    let (this, all) = ((BROKER, "1"), (BROKER, ""));
+    let bytes = |value| [("message.max.bytes", 0, Some(value))];
+    assert_eq!(alter_resource(&mut client, all, &bytes("50"), true).await, 0);
+    assert_eq!(client.produce("t", 0, batch(&["only validated"]), -1).await.error_code, 0);
+    assert_eq!(alter_resource(&mut client, all, &bytes("50"), false).await, 0);
+    let refused = client.produce("t", 0, batch(&["too large now"]), -1).await;
+    assert_eq!(refused.error_code, ResponseError::MessageTooLarge.code());
+    assert_eq!(alter_resource(&mut client, this, &bytes("1000"), false).await, 0);
+    assert_eq!(client.produce("t", 0, batch(&["fits again"]), -1).await.error_code, 0);
+    let expected = Some(("1000".to_owned(), vec![2, 3, 5]));
+    let topics_own = (TOPIC, "t");
+    assert_eq!(described(&mut client, topics_own, "max.message.bytes").await, expected);
+    assert_eq!(described(&mut client, this, "message.max.bytes").await, expected);
+    let expected = Some(("50".to_owned(), vec![3]));
+    assert_eq!(described(&mut client, all, "message.max.bytes").await, expected);
+    assert_eq!(described(&mut client, all, "log.retention.ms").await, None);
+
+    let append = [("log.cleanup.policy", 2, Some("compact"))];
+    assert_eq!(alter_resource(&mut client, this, &append, false).await, 0);
+    let expected = Some(("delete,compact".to_owned(), vec![2, 5]));
+    assert_eq!(described(&mut client, topics_own, "cleanup.policy").await, expected);
+
+    let Running { server, folder } = running;
+    server.shutdown().await.unwrap();
+    let server = gristmill_broker::Server::start(config(folder.path())).await.unwrap();
+    let log = server.broker().log("t", 0).unwrap();
+    assert!(log.config().cleanup_compact && log.config().message_bytes_max == 1000);
+}
+
+#[tokio::test]
+async fn connections_from_one_address_are_limited_while_the_broker_runs() {
+    let running = start().await;
+    let mut client = running.connect().await;
+    let limit = [("max.connections.per.ip", 0, Some("1"))];
+    assert_eq!(alter_resource(&mut client, (BROKER, "1"), &limit, false).await, 0);
+    assert!(running.connect().await.is_closed().await);
+    let none = [("max.connections.per.ip", 1, None)];
+    assert_eq!(alter_resource(&mut client, (BROKER, "1"), &none, false).await, 0);
+    let mut another = running.connect().await;
+    assert!(described(&mut another, (BROKER, "1"), "broker.id").await.is_some());
+}
+
+#[tokio::test]
+async fn what_the_broker_cannot_change_is_refused() {
+    let running = start().await;
+    let mut client = running.connect().await;
+    let bad_request = ResponseError::InvalidRequest.code();
+    let retention = ("log.retention.ms", 0, Some("5000"));
+    for (resource, change, error) in [
+        ("1", ("num.partitions", 0, Some("3")), bad_request),
+        ("1", ("log.retention.ms", 0, Some("soon")), bad_request),
+        ("1", ("log.retention.ms", 2, Some("5")), ResponseError::InvalidConfig.code()),
+        ("2", retention, bad_request),
+        ("one", retention, bad_request),
+    ] {
+        let altered = alter_resource(&mut client, (BROKER, resource), &[change], false).await;
+        assert_eq!(altered, error, "{resource} {change:?}");
+    }
+    assert_eq!(alter_resource(&mut client, (8, "1"), &[retention], false).await, bad_request);
 }
 
 /// With `cleanup.policy=delete` committed offsets and transactions would go after a week.

@@ -12,7 +12,7 @@ use gristmill_engine::config::{SourceConfig, TestRecord, Topics, timestamp_text}
 use gristmill_engine::plan::Plan;
 use gristmill_engine::test::{self, Outcome, bytes_value};
 use gristmill_engine::tree::StageTree;
-use gristmill_host::{Host, HostConfig};
+
 use serde_json::{Map, Value, json};
 
 use crate::flags::BootstrapFlags;
@@ -42,7 +42,7 @@ pub struct CaptureFlags {
 
 /// Reads, runs the stages here, prints. Nothing is written, and a pipeline that runs does not notice.
 pub async fn run(flags: &CaptureFlags, output: Output) -> Result<()> {
-    let host = Host::new(HostConfig { cache_dir: None, ..HostConfig::default() })?;
+    let host = pipelines::host()?;
     let plan = Arc::new(pipelines::plan_one(&host, &flags.pipeline)?);
     let records = newest(flags, &plan.pipeline.source).await?;
     let input: Vec<TestRecord> = records.iter().map(test_record).collect();
@@ -58,7 +58,7 @@ pub async fn run(flags: &CaptureFlags, output: Output) -> Result<()> {
 /// are enough, within bounds.
 async fn newest(flags: &CaptureFlags, source: &SourceConfig) -> Result<Vec<StoredRecord>> {
     const LOOK_BACK: [i64; 4] = [2, 8, 32, 128];
-    let cluster = pipelines::cluster(source, &flags.broker);
+    let cluster = pipelines::cluster(source, &flags.broker)?;
     let topics = topics(&cluster, &source.topics).await?;
     let count = usize::from(flags.count);
     let mut records = Vec::new();

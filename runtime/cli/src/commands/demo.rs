@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use gristmill_broker::Listener;
 use gristmill_connectors::delta_table;
+use gristmill_engine::control::Control;
 use gristmill_host::{Host, HostConfig};
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::topic_create::PARTITIONS_MAX;
 use crate::commands::{produce, run};
+use crate::http::{self, HttpFlags};
 use crate::instance::Instance;
 use crate::local::{DurabilityFlag, LocalBroker, LocalFlags};
 use crate::pipelines;
@@ -41,8 +44,10 @@ pub struct DemoFlags {
     /// Address of the built-in broker
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: std::net::SocketAddr,
+    #[command(flatten)]
+    http: HttpFlags,
     /// Partitions of the topic `orders`
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..=PARTITIONS_MAX))]
     partitions: i32,
 }
 
@@ -56,9 +61,11 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let local = LocalFlags {
         data_dir: Some(data_dir.clone()),
         listen: vec![Listener::plaintext(flags.listen)],
+        http: flags.http.clone(),
         security: SecurityFlags::default(),
         durability: DurabilityFlag::Fsync,
     };
+    let listener = http::listen(&local.http, &local).await?;
     let broker = LocalBroker::start(&local).await?;
     let instance = Instance::claim(&local.data_dir()?)?;
     let bootstrap = broker.bootstrap();
@@ -67,7 +74,13 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     broker.create_topic("orders-chicago", 1)?;
 
     let stop = CancellationToken::new();
-    let running = run::start(plans, Some(&broker), &instance, false, stop.clone()).await?;
+    let controls: Vec<_> = plans.into_iter().map(Control::starting).collect();
+    let page = http::start(listener, Some(&broker), &controls, &local.http.telemetry)?;
+    if let Some(address) = page.as_ref().and_then(|page| page.address) {
+        println!("page       http://{address} while the demo runs");
+    }
+    let running =
+        run::start(&host, controls, Some(&broker), &instance, false, stop.clone()).await?;
     let began = Instant::now();
     let produced = produce::orders(&bootstrap, "orders", orders).await?;
     let produce_time = began.elapsed();
@@ -96,6 +109,9 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let chicago =
         sinks.filter(|sink| sink.name == "chicago-orders").map(|sink| sink.rows_committed);
     println!("\ntopic `orders-chicago` holds {} orders", chicago.sum::<u64>());
+    if let Some(page) = page {
+        page.shutdown().await;
+    }
     broker.shutdown().await?;
     where_next(&data_dir);
     Ok(())
@@ -136,7 +152,7 @@ async fn wait_for(running: &run::Running, orders: u64) -> Result<()> {
     loop {
         run::ensure_running(running)?;
         let read: Vec<u64> =
-            running.statuses.iter().map(|status| status.snapshot().records).collect();
+            running.controls.iter().map(|control| control.snapshot().records).collect();
         if read.iter().all(|records| *records >= orders) {
             return Ok(());
         }

@@ -9,9 +9,9 @@ use gristmill_engine::batch::ColumnOrigin;
 use gristmill_engine::config::{ModuleRef, OnFailure, SinkKind, Topics, Upstream};
 use gristmill_engine::guarantee::Guarantee;
 use gristmill_engine::plan::{Plan, PlannedStage};
-use gristmill_host::{Host, HostConfig};
 use serde_json::{Value, json};
 
+use crate::column_text::{column, type_text};
 use crate::output::Output;
 use crate::pipelines;
 
@@ -26,7 +26,7 @@ pub struct ExplainFlags {
 }
 
 pub fn run(flags: &ExplainFlags, output: Output) -> Result<()> {
-    let host = Host::new(HostConfig { cache_dir: None, ..HostConfig::default() })?;
+    let host = pipelines::host()?;
     for plan in pipelines::plan(&host, &pipelines::files(&flags.pipelines)?)? {
         output.answer(text(&plan), &document(&plan))?;
     }
@@ -166,42 +166,6 @@ fn columns(planned: &PlannedStage) -> impl Iterator<Item = (String, &'static str
         };
         (column(field.name(), field.data_type()), origin)
     })
-}
-
-fn column(name: &str, data_type: &DataType) -> String {
-    format!("{name} {}", type_text(data_type))
-}
-
-/// As a schema in a pipeline file has it.
-fn type_text(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "boolean".into(),
-        DataType::Int8 => "byte".into(),
-        DataType::Int16 => "short".into(),
-        DataType::Int32 => "int".into(),
-        DataType::Int64 => "long".into(),
-        DataType::Float32 => "float".into(),
-        DataType::Float64 => "double".into(),
-        DataType::Utf8 => "string".into(),
-        DataType::Binary => "binary".into(),
-        DataType::Date32 => "date".into(),
-        DataType::Timestamp(_, _) => "timestamp".into(),
-        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
-        DataType::List(item) => format!("array<{}>", type_text(item.data_type())),
-        DataType::Struct(fields) => {
-            let member = |field: &arrow_schema::FieldRef| column(field.name(), field.data_type());
-            format!("struct<{}>", fields.iter().map(member).collect::<Vec<_>>().join(", "))
-        }
-        DataType::Map(entry, _) => match entry.data_type() {
-            DataType::Struct(fields) => {
-                let types: Vec<_> =
-                    fields.iter().map(|field| type_text(field.data_type())).collect();
-                format!("map<{}>", types.join(", "))
-            }
-            other => format!("map of {other}"),
-        },
-        other => other.to_string(),
-    }
 }
 
 fn document(plan: &Plan) -> Value {

@@ -2,41 +2,39 @@
 //! into a topic.
 
 use std::io::{IsTerminal, stdin};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use gristmill_connectors::Cluster;
-use gristmill_connectors::admin::RecordProducer;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use crate::flags::BootstrapFlags;
-use crate::local::stop_signal;
 use crate::output::Output;
-use crate::records::{KeyRule, Record, Records};
+use crate::records::{self, Header, KeyRule, Pace, Rate, Records};
 use crate::user_error::UserError;
 
-/// How often the progress bar is moved.
-const BAR_EVERY_RECORDS: u64 = 256;
+mod answers;
+mod progress;
+mod pump;
 
-/// How often a slow rate looks whether it is to stop.
-const RATE_WAIT_MAX: Duration = Duration::from_millis(100);
-
-/// The progress bars: of records, and of the bytes of a file.
-const RECORDS_TEMPLATE: &str = "{bar:30} {human_pos}/{human_len} records  {rate}  {eta} left";
-const BYTES_TEMPLATE: &str = "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+use pump::{Sent, Shipment};
 
 /// The field that orders are keyed by.
 const ORDER_KEY: &str = "customer_id";
 
+/// Slowest and fastest replay of records by their own times.
+const SPEED_UP_MIN: f64 = 0.001;
+const SPEED_UP_MAX: f64 = 1e9;
+
 #[derive(clap::Args)]
 pub struct ProduceFlags {
-    #[arg(default_value = "orders")]
+    /// One record a line, plain or gzip; without this and --orders: standard input
+    #[arg(value_name = "FILE", conflicts_with_all = ["file", "orders"])]
+    input: Option<PathBuf>,
+
+    /// The topic that gets the records
+    #[arg(long, value_name = "TOPIC", default_value = "orders")]
     topic: String,
 
     #[command(flatten)]
@@ -53,7 +51,7 @@ pub struct TopicProduceFlags {
 
 impl From<TopicProduceFlags> for ProduceFlags {
     fn from(flags: TopicProduceFlags) -> ProduceFlags {
-        ProduceFlags { topic: flags.topic, records: flags.records }
+        ProduceFlags { input: None, topic: flags.topic, records: flags.records }
     }
 }
 
@@ -77,52 +75,136 @@ struct RecordFlags {
     parse_key: bool,
 
     /// What stands between key and value with --parse-key [default: :]
-    #[arg(long, value_name = "TEXT", requires = "parse_key")]
+    #[arg(long, value_name = "TEXT", requires = "parse_key", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     delimiter: Option<String>,
 
+    /// Headers that every record gets; may be given again
+    #[arg(long, value_name = "NAME:VALUE[,…]", value_parser = headers)]
+    headers: Vec<Headers>,
+
     /// Most records per second; as fast as the broker takes them if absent
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    rate: Option<u64>,
+    #[arg(long, value_name = "N[/s]")]
+    rate: Option<Rate>,
+
+    /// Send the file again and again, until Ctrl-C
+    #[arg(long = "loop", conflicts_with = "orders")]
+    again: bool,
+
+    /// Send the records as far apart as the times in this field of their JSON objects
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["rate", "orders"])]
+    time: Option<String>,
+
+    /// So many times as fast as --time says
+    #[arg(long, value_name = "X", requires = "time", value_parser = speed_up)]
+    speed_up: Option<f64>,
+
+    /// Answer every record with its partition and offset
+    #[arg(long)]
+    print_offset: bool,
 
     #[command(flatten)]
     broker: BootstrapFlags,
 }
 
-/// Sends the records and prints how many arrived, and how fast.
-pub async fn run(flags: &ProduceFlags, output: Output) -> Result<()> {
-    let ProduceFlags { topic, records: flags } = flags;
-    let bar = match (flags.orders, output) {
-        (_, Output::Json) => ProgressBar::hidden(),
-        (Some(count), _) => records_bar(count),
-        (None, _) if flags.file.is_some() => bytes_bar(),
-        _ => ProgressBar::hidden(),
-    };
-    let records = match (flags.orders, &flags.file) {
-        (Some(count), _) => Records::generated(count),
-        (None, Some(file)) => Records::file(file, key_rule(flags), &bar)?,
-        (None, None) => {
-            if stdin().is_terminal() {
-                output.remark("one record a line; Ctrl-D ends")?;
-            }
-            Records::stdin(key_rule(flags))
-        }
-    };
-    let sent = send(&flags.broker.cluster(), topic, records, flags.rate, &bar).await?;
-    let (count, seconds) = (sent.records, sent.time.as_secs_f64());
-    output.answer(
-        format!("{count} records into topic `{topic}` in {seconds:.1} s, {:.0}/s", sent.rate()),
-        &json!({ "topic": topic, "records": count, "seconds": seconds }),
-    )
+/// Those of one `--headers`.
+#[derive(Debug, Clone)]
+struct Headers(Vec<Header>);
+
+fn headers(text: &str) -> Result<Headers, String> {
+    records::parse_headers(text).map(Headers)
 }
 
-fn key_rule(flags: &RecordFlags) -> KeyRule {
-    match &flags.key {
-        Some(field) => KeyRule::Field(field.clone()),
-        None if flags.parse_key => {
-            KeyRule::Before(flags.delimiter.clone().unwrap_or_else(|| ":".to_owned()))
+fn speed_up(text: &str) -> Result<f64, String> {
+    match text.strip_suffix('x').unwrap_or(text).parse() {
+        Ok(factor) if (SPEED_UP_MIN..=SPEED_UP_MAX).contains(&factor) => Ok(factor),
+        _ => {
+            Err(format!("expected a number between {SPEED_UP_MIN} and {SPEED_UP_MAX}, such as 10"))
         }
-        None => KeyRule::None,
     }
+}
+
+impl RecordFlags {
+    fn key_rule(&self) -> KeyRule {
+        match &self.key {
+            Some(field) => KeyRule::Field(field.clone()),
+            None if self.parse_key => {
+                KeyRule::Before(self.delimiter.clone().unwrap_or_else(|| ":".to_owned()))
+            }
+            None => KeyRule::None,
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        match (&self.time, self.rate) {
+            (Some(field), _) => Pace::recorded(field, self.speed_up.unwrap_or(1.0)),
+            (None, Some(rate)) => Pace::Even(rate),
+            (None, None) => Pace::Free,
+        }
+    }
+
+    fn bar(&self, file: Option<&Path>, output: Output) -> ProgressBar {
+        match (self.orders, file) {
+            _ if output == Output::Json || self.print_offset => ProgressBar::hidden(),
+            (Some(count), _) => progress::of_records(count),
+            (None, Some(_)) => progress::of_bytes(),
+            (None, None) => ProgressBar::hidden(),
+        }
+    }
+
+    fn records(&self, file: Option<&Path>, bar: &ProgressBar, output: Output) -> Result<Records> {
+        match (self.orders, file) {
+            (Some(count), _) => Ok(Records::generated(count)),
+            (None, Some(file)) if self.again => Records::repeated(file, self.key_rule(), bar),
+            (None, Some(file)) => Records::file(file, self.key_rule(), bar),
+            (None, None) if self.again => {
+                let message = "standard input is read once: --loop takes a file";
+                Err(UserError::new(message).into())
+            }
+            (None, None) => {
+                if stdin().is_terminal() {
+                    output.remark("one record a line; Ctrl-D ends")?;
+                }
+                Ok(Records::stdin(self.key_rule()))
+            }
+        }
+    }
+}
+
+/// Sends the records and prints how many arrived, and how fast.
+///
+/// # Errors
+/// A record was not delivered; the others were sent all the same.
+pub async fn run(flags: &ProduceFlags, output: Output) -> Result<()> {
+    let ProduceFlags { input, topic, records: flags } = flags;
+    let file = input.as_deref().or(flags.file.as_deref());
+    let cluster = flags.broker.cluster()?;
+    let bar = flags.bar(file, output);
+    let shipment = Shipment {
+        records: flags.records(file, &bar, output)?,
+        headers: flags.headers.iter().flat_map(|headers| headers.0.clone()).collect(),
+        pace: flags.pace(),
+        counts_records: flags.orders.is_some(),
+        bar,
+    };
+    let sent = match flags.print_offset {
+        true => answers::send(&cluster, topic, shipment, output).await?,
+        false => pump::send(&cluster, topic, shipment).await?,
+    };
+    report(topic, &sent, output)
+}
+
+fn report(topic: &str, sent: &Sent, output: Output) -> Result<()> {
+    let Sent { records, failed, .. } = sent;
+    let seconds = sent.time.as_secs_f64();
+    output.answer(
+        format!("{records} records into topic `{topic}` in {seconds:.1} s, {:.0}/s", sent.rate()),
+        &json!({ "topic": topic, "records": records, "failed": failed, "seconds": seconds }),
+    )?;
+    if *failed > 0 {
+        let reason = sent.reason.as_deref().unwrap_or("no reason was given");
+        bail!("{failed} records were not delivered to topic `{topic}`; the first: {reason}");
+    }
+    Ok(())
 }
 
 /// Where orders come from: `--orders N|FILE` of `gristmill demo`.
@@ -154,138 +236,19 @@ impl Orders {
 
 /// Sends orders keyed by their customer, with a progress bar; returns how many arrived.
 pub async fn orders(bootstrap: &str, topic: &str, orders: Orders) -> Result<u64> {
-    let (records, bar) = match orders {
-        Orders::Generated(count) => (Records::generated(count), records_bar(count)),
+    let (records, bar, counts_records) = match orders {
+        Orders::Generated(count) => (Records::generated(count), progress::of_records(count), true),
         Orders::File(file) => {
-            let (bar, key) = (bytes_bar(), KeyRule::Field(ORDER_KEY.to_owned()));
-            (Records::file(&file, key, &bar)?, bar)
+            let (bar, key) = (progress::of_bytes(), KeyRule::Field(ORDER_KEY.to_owned()));
+            (Records::file(&file, key, &bar)?, bar, false)
         }
     };
-    Ok(send(&Cluster::new(bootstrap), topic, records, None, &bar).await?.records)
-}
-
-struct Sent {
-    records: u64,
-    time: Duration,
-}
-
-impl Sent {
-    fn rate(&self) -> f64 {
-        self.records as f64 / self.time.as_secs_f64().max(1e-9)
+    let shipment = Shipment { records, headers: Vec::new(), pace: Pace::Free, counts_records, bar };
+    let sent = pump::send(&Cluster::new(bootstrap), topic, shipment).await?;
+    match sent.failed {
+        0 => Ok(sent.records),
+        failed => bail!("{failed} orders were not delivered: {}", sent.reason.unwrap_or_default()),
     }
-}
-
-/// Sends everything, or what came before Ctrl-C; returns when the cluster has acknowledged it.
-async fn send(
-    cluster: &Cluster,
-    topic: &str,
-    records: Records,
-    rate: Option<u64>,
-    bar: &ProgressBar,
-) -> Result<Sent> {
-    let producer = RecordProducer::open(cluster, topic).await;
-    let producer = Arc::new(producer.map_err(UserError::from_error)?);
-    let began = Instant::now();
-    let (sent, stop) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
-    let pump = Pump {
-        bar: matches!(records, Records::Generated { .. }).then(|| bar.clone()),
-        records,
-        producer: producer.clone(),
-        rate,
-        began,
-        sent: sent.clone(),
-        stop: stop.clone(),
-    };
-    let result = tokio::select! {
-        result = pump.start()? => result.context("the thread that sends has panicked")?,
-        () = stop_signal() => Ok(()),
-    };
-    stop.cancel();
-    let flushed = producer.flush().await;
-    bar.finish_and_clear();
-    let records = sent.load(Ordering::Relaxed);
-    flushed.and(result).with_context(|| format!("stopped after {records} records"))?;
-    Ok(Sent { records, time: began.elapsed() })
-}
-
-/// Reads and sends on a thread of its own: reading waits for the input (a terminal), sending waits
-/// for room.
-struct Pump {
-    records: Records,
-    producer: Arc<RecordProducer>,
-    rate: Option<u64>,
-    began: Instant,
-    /// Counts records, where the input itself doesn't move the bar.
-    bar: Option<ProgressBar>,
-    sent: Arc<AtomicU64>,
-    stop: CancellationToken,
-}
-
-impl Pump {
-    fn start(self) -> Result<oneshot::Receiver<Result<()>>> {
-        let (done, result) = oneshot::channel();
-        let run = move || {
-            // The receiver is gone after Ctrl-C.
-            let _ = done.send(self.run());
-        };
-        std::thread::Builder::new().name("records".into()).spawn(run)?;
-        Ok(result)
-    }
-
-    fn run(mut self) -> Result<()> {
-        while let Some(Record { key, value }) = self.records.next()? {
-            let count = self.sent.load(Ordering::Relaxed);
-            self.wait_until_due(count);
-            if self.stop.is_cancelled() {
-                return Ok(());
-            }
-            self.producer.send(key.as_deref(), Some(&value), &[])?;
-            self.sent.store(count + 1, Ordering::Relaxed);
-            if count.is_multiple_of(BAR_EVERY_RECORDS)
-                && let Some(bar) = &self.bar
-            {
-                bar.set_position(count);
-            }
-        }
-        Ok(())
-    }
-
-    fn wait_until_due(&self, count: u64) {
-        let Some(rate) = self.rate else { return };
-        while let Some(early) = due(count, rate).checked_sub(self.began.elapsed())
-            && !early.is_zero()
-            && !self.stop.is_cancelled()
-        {
-            std::thread::park_timeout(early.min(RATE_WAIT_MAX));
-        }
-    }
-}
-
-/// When the record after `count` others may leave, from the beginning.
-fn due(count: u64, rate: u64) -> Duration {
-    Duration::from_secs_f64(count as f64 / rate as f64)
-}
-
-fn records_bar(count: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
-    bar.set_style(style(RECORDS_TEMPLATE));
-    bar
-}
-
-/// The length is set when the file is open.
-fn bytes_bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    bar.set_style(style(BYTES_TEMPLATE));
-    bar
-}
-
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template);
-    style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", records_per_second)
-}
-
-fn records_per_second(state: &ProgressState, text: &mut dyn std::fmt::Write) {
-    let _ = write!(text, "{:.0}/s", state.per_sec());
 }
 
 #[cfg(test)]
@@ -303,16 +266,11 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_spreads_records_evenly() {
-        assert_eq!(due(0, 500), Duration::ZERO);
-        assert_eq!(due(1, 500), Duration::from_millis(2));
-        assert_eq!(due(1_500, 500), Duration::from_secs(3));
-    }
-
-    #[test]
-    fn every_template_is_valid() {
-        for bar in [RECORDS_TEMPLATE, BYTES_TEMPLATE] {
-            assert!(ProgressStyle::with_template(bar).is_ok());
+    fn a_speed_up_is_a_number_within_bounds() {
+        assert_eq!(speed_up("10"), Ok(10.0));
+        assert_eq!(speed_up("0.5x"), Ok(0.5));
+        for wrong in ["0", "-1", "fast", "inf", "nan", ""] {
+            assert!(speed_up(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -2,21 +2,30 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use gristmill_connectors::Process;
-use gristmill_engine::config::Topics;
+use gristmill_engine::control::Control;
 use gristmill_engine::plan::Plan;
-use gristmill_engine::run::Run;
-use gristmill_engine::status::{Snapshot, Status};
+use gristmill_engine::status::Snapshot;
 use gristmill_host::{Host, HostConfig};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::http;
 use crate::instance::Instance;
 use crate::local::{self, LocalBroker, LocalFlags};
+use crate::output::Output;
 use crate::pipelines;
 use crate::user_error::UserError;
+
+mod live;
+mod opening;
+
+use live::Live;
+use opening::Opening;
 
 #[derive(Debug, clap::Args)]
 pub struct RunFlags {
@@ -30,20 +39,25 @@ pub struct RunFlags {
     /// Make the topics that a pipeline reads and the built-in broker does not have yet
     #[arg(long)]
     pub create_topics: bool,
+
+    /// After SIGTERM or Ctrl-C, finish and commit what was begun for so many seconds at most, then end as kill -9 does
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub drain_limit: u64,
 }
 
 /// Runs until every pipeline has ended (`available-now`), one has failed, or Ctrl-C.
-pub async fn run(flags: &RunFlags) -> Result<()> {
+pub async fn run(flags: &RunFlags, output: Output) -> Result<()> {
     let cache_dir = Some(flags.local.data_dir()?.join("cache"));
     let host = Host::new(HostConfig { cache_dir, ..HostConfig::default() })
         .map_err(|error| UserError::new(error.to_string()))?;
     let plans = pipelines::plan(&host, &pipelines::files(&flags.pipelines)?)?;
+    let listener = http::listen(&flags.local.http, &flags.local).await?;
     let broker = match plans.iter().any(|plan| pipelines::needs_broker(&plan.pipeline)) {
         true => Some(LocalBroker::start_for_pipelines(&flags.local).await?),
         false => None,
     };
     let instance = Instance::claim(&flags.local.data_dir()?).map_err(UserError::from_error)?;
-    let ended = run_all(plans, broker.as_ref(), &instance, flags.create_topics).await;
+    let ended = run_all(&host, plans, broker.as_ref(), &instance, flags, listener, output).await;
     if let Some(broker) = broker {
         broker.shutdown().await?;
     }
@@ -51,39 +65,76 @@ pub async fn run(flags: &RunFlags) -> Result<()> {
 }
 
 async fn run_all(
+    host: &Host,
     plans: Vec<Plan>,
     broker: Option<&LocalBroker>,
     instance: &Instance,
-    create_topics: bool,
+    flags: &RunFlags,
+    listener: Option<TcpListener>,
+    output: Output,
 ) -> Result<()> {
-    let stop = CancellationToken::new();
-    let running = start(plans, broker, instance, create_topics, stop.clone())
-        .await
-        .map_err(UserError::from_error)?;
-    for status in &running.statuses {
-        tracing::info!(pipeline = status.snapshot().pipeline, "running");
+    let controls: Vec<_> = plans.into_iter().map(Control::starting).collect();
+    let page = http::start(listener, broker, &controls, &flags.local.http.telemetry)?;
+    let ended = to_the_end(host, controls, broker, instance, flags, output).await;
+    if let Some(page) = page {
+        page.shutdown().await;
     }
-    tokio::spawn(async move {
-        local::stop_signal().await;
-        tracing::info!("stopping: finishing and committing what was begun");
-        stop.cancel();
-    });
-    for snapshot in running.join().await? {
-        println!("{}", summary(&snapshot));
+    for snapshot in ended? {
+        output.answer(summary(&snapshot), &live::document(&snapshot, None))?;
     }
     Ok(())
 }
 
+async fn to_the_end(
+    host: &Host,
+    controls: Vec<Control>,
+    broker: Option<&LocalBroker>,
+    instance: &Instance,
+    flags: &RunFlags,
+    output: Output,
+) -> Result<Vec<Snapshot>> {
+    let stop = CancellationToken::new();
+    let running = start(host, controls, broker, instance, flags.create_topics, stop.clone())
+        .await
+        .map_err(UserError::from_error)?;
+    for control in &running.controls {
+        tracing::info!(pipeline = control.pipeline(), "running");
+    }
+    let controls = running.controls.clone();
+    let read =
+        move || controls.iter().map(|control| (control.snapshot(), control.state())).collect();
+    let _live = Live::start(output, Arc::new(read));
+    tokio::select! {
+        ended = running.join() => ended,
+        error = stop_at_signal(stop, Duration::from_secs(flags.drain_limit)) => Err(error),
+    }
+}
+
+/// Lets the pipelines come to their end. Returns if that takes longer than `drain_limit`, or a second signal comes: then
+/// they end as they are, which loses and doubles nothing either.
+async fn stop_at_signal(stop: CancellationToken, drain_limit: Duration) -> anyhow::Error {
+    local::stop_signal().await;
+    tracing::info!("stopping: finishing and committing what was begun");
+    stop.cancel();
+    let why = tokio::select! {
+        () = tokio::time::sleep(drain_limit) => format!("not finished within {} s", drain_limit.as_secs()),
+        () = local::stop_signal() => "a second signal".to_string(),
+    };
+    anyhow!("{why}: ended as it was; the next run takes up from the last commit")
+}
+
 /// Pipelines under way.
 pub struct Running {
-    pub statuses: Vec<Arc<Status>>,
+    /// One for each pipeline, in the order of the files.
+    pub controls: Vec<Control>,
     tasks: JoinSet<(String, Result<Snapshot>)>,
     stop: CancellationToken,
 }
 
 /// Opens the ends of every pipeline, then starts them all: if one cannot be opened, none runs.
 pub async fn start(
-    plans: Vec<Plan>,
+    host: &Host,
+    controls: Vec<Control>,
     broker: Option<&LocalBroker>,
     instance: &Instance,
     create_topics: bool,
@@ -93,26 +144,14 @@ pub async fn start(
         built_in: broker.map(LocalBroker::bootstrap),
         instance: instance.name().to_string(),
     };
-    let mut runs = Vec::new();
-    for plan in plans {
-        let name = plan.pipeline.name.clone();
-        if let Some(broker) = broker {
-            let missing = broker.missing(topics(&plan));
-            match create_topics {
-                true => broker.create_topics(&missing)?,
-                false => refuse_missing(&name, &missing, broker)?,
-            }
-        }
-        let connected = gristmill_connectors::open(&plan, &process).await;
-        let connected = connected.with_context(|| format!("pipeline `{name}`"))?;
-        runs.push((name, Run::new(plan, connected, stop.clone())));
-    }
-    let statuses = runs.iter().map(|(_, run)| run.status()).collect();
+    let opening = Opening { host, broker, process, create_topics, stop: stop.clone() };
+    let runs = opening.open_all(&controls).await?;
     let mut tasks = JoinSet::new();
-    for (name, run) in runs {
+    for (run, control) in runs.into_iter().zip(&controls) {
+        let name = control.pipeline().to_string();
         tasks.spawn(async move { (name, run.run().await) });
     }
-    Ok(Running { statuses, tasks, stop })
+    Ok(Running { controls, tasks, stop })
 }
 
 impl Running {
@@ -140,30 +179,8 @@ impl Running {
 
     /// Whether all of them are still under way.
     pub fn all_running(&self) -> bool {
-        self.tasks.len() == self.statuses.len()
+        self.tasks.len() == self.controls.len()
     }
-}
-
-/// The topics that a pipeline reads by name from the built-in broker.
-fn topics(plan: &Plan) -> Vec<String> {
-    match (&plan.pipeline.source.brokers, &plan.pipeline.source.topics) {
-        (None, Topics::Names(names)) => names.clone(),
-        _ => Vec::new(),
-    }
-}
-
-/// The built-in broker runs within this command, so that nobody could make the topic meanwhile.
-fn refuse_missing(pipeline: &str, missing: &[String], broker: &LocalBroker) -> Result<()> {
-    let Some(topic) = missing.first() else { return Ok(()) };
-    let there = match broker.topics() {
-        topics if topics.is_empty() => "it has none".to_string(),
-        topics => format!("it has {}", topics.join(", ")),
-    };
-    bail!(UserError::new(format!(
-        "pipeline `{pipeline}`: the built-in broker has no topic `{topic}` ({there}); add --create-topics to have it made \
-         with one partition, or choose partitions with `gristmill topic create {topic} --partitions N` while \
-         `gristmill broker` runs on this data folder"
-    )))
 }
 
 fn summary(snapshot: &Snapshot) -> String {
@@ -175,7 +192,7 @@ fn summary(snapshot: &Snapshot) -> String {
         })
         .collect();
     let stages =
-        snapshot.stages.iter().map(|(name, counts)| format!("\n  stage `{name}`: {counts}"));
+        snapshot.stages.iter().map(|stage| format!("\n  stage `{}`: {}", stage.name, stage.counts));
     format!(
         "pipeline `{}`: {} records read, {}{}",
         snapshot.pipeline,

@@ -21,14 +21,27 @@ pub struct TableShowFlags {
     #[arg(long, value_name = "N", default_value_t = 10)]
     limit: usize,
 
+    #[command(flatten)]
+    storage: StorageFlags,
+}
+
+/// How the object store of a table is reached.
+#[derive(clap::Args)]
+pub struct StorageFlags {
     /// An option of the object store; may be given again
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::topic_create::key_value)]
     storage: Vec<(String, String)>,
 }
 
+impl StorageFlags {
+    pub fn options(&self) -> BTreeMap<String, String> {
+        self.storage.iter().cloned().collect()
+    }
+}
+
 /// Reads the newest version of the table; changes nothing.
 pub async fn run(flags: &TableShowFlags, output: Output) -> Result<()> {
-    let storage: BTreeMap<String, String> = flags.storage.iter().cloned().collect();
+    let storage = flags.storage.options();
     let table = &flags.table;
     let described = delta_table::describe(table, &storage).await.map_err(UserError::from_error)?;
     let rows = delta_table::first_rows(table, &storage, flags.limit).await?;

@@ -7,10 +7,9 @@ use anyhow::{Result, bail};
 use gristmill_engine::config::TestConfig;
 use gristmill_engine::plan::Plan;
 use gristmill_engine::test::{self, Report, TestReport};
-use gristmill_host::{Host, HostConfig};
 use serde_json::{Value, json};
 
-use crate::output::Output;
+use crate::output::{Output, counted};
 use crate::pipelines;
 use crate::user_error::UserError;
 
@@ -27,7 +26,7 @@ pub struct TestFlags {
 
 /// Every file is read before the first test runs. Exit code 1: a test failed; 2: a file is wrong.
 pub fn run(flags: &TestFlags, output: Output) -> Result<()> {
-    let host = Host::new(HostConfig { cache_dir: None, ..HostConfig::default() })?;
+    let host = pipelines::host()?;
     let files = pipelines::files(&flags.pipelines)?;
     let plans = files.iter().map(|file| pipelines::plan_for_test(&host, file));
     let plans = plans.collect::<Result<Vec<Plan>>>()?;
@@ -42,9 +41,9 @@ pub fn run(flags: &TestFlags, output: Output) -> Result<()> {
         output.answer(text(file, &report), &document(&plan, &report))?;
     }
     if failed > 0 {
-        bail!("{failed} of {all} tests failed");
+        bail!("{failed} of {} failed", counted(all, "test"));
     }
-    output.remark(format!("{all} tests passed"))
+    output.remark(format!("{} passed", counted(all, "test")))
 }
 
 fn chosen<'p>(flags: &'p TestFlags, plan: &'p Plan) -> impl Iterator<Item = &'p TestConfig> {

@@ -1,17 +1,18 @@
 //! `gristmill topic consume`: the records of a topic, one a line, as they come.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use gristmill_connectors::Cluster;
 use gristmill_connectors::admin::{self, TopicDescription};
 use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -19,24 +20,35 @@ use tokio_util::sync::CancellationToken;
 use crate::flags::BootstrapFlags;
 use crate::local::stop_signal;
 use crate::output::Output;
+use crate::time;
 use crate::user_error::UserError;
 
 /// How often the loop looks whether it is to stop.
 const POLL_TIME_MAX: Duration = Duration::from_millis(100);
 
+/// How long the cluster may take to find the offsets of a time.
+const LOOK_UP_TIME_MAX: Duration = Duration::from_secs(10);
+
 #[derive(clap::Args)]
 pub struct TopicConsumeFlags {
     topic: String,
 
-    /// Begin with the oldest record instead of the next one to come
-    #[arg(long, short = 'b')]
-    from_beginning: bool,
+    #[command(flatten)]
+    start: StartFlags,
+
+    /// Share the topic with the other members of this consumer group, and commit what was printed
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["partition", "offset", "timestamp"])]
+    group: Option<String>,
 
     /// Print each record's key, the delimiter, its value
     #[arg(long)]
     print_key: bool,
 
-    /// What stands between key and value with --print-key
+    /// Print each record's headers before everything else, as name:value with commas between
+    #[arg(long)]
+    print_headers: bool,
+
+    /// What stands between headers, key and value [default: a tab]
     #[arg(long, value_name = "TEXT", default_value = "\t", hide_default_value = true)]
     delimiter: String,
 
@@ -45,8 +57,8 @@ pub struct TopicConsumeFlags {
     partition: Option<i32>,
 
     /// End after this many records
-    #[arg(long, value_name = "N")]
-    max_messages: Option<u64>,
+    #[arg(long, visible_alias = "max-messages", value_name = "N")]
+    max: Option<u64>,
 
     /// End when everything that is there has been printed
     #[arg(long)]
@@ -56,19 +68,58 @@ pub struct TopicConsumeFlags {
     broker: BootstrapFlags,
 }
 
-/// Prints records until Ctrl-C, or as the flags say. Keeps no offset anywhere.
+/// Where reading begins; with none of them, at the next record to come.
+#[derive(clap::Args)]
+#[group(multiple = false)]
+struct StartFlags {
+    /// Begin with the oldest record; a group: where it has read nothing yet
+    #[arg(long, short = 'b')]
+    from_beginning: bool,
+
+    /// Begin with this offset of --partition
+    #[arg(long, value_name = "N", requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
+    offset: Option<i64>,
+
+    /// Begin with the first record of this time or later, such as 2026-11-01T09:30:00Z, or in ms since 1970
+    #[arg(long, value_name = "TIME", value_parser = time::parse_ms)]
+    timestamp: Option<i64>,
+}
+
+impl StartFlags {
+    fn offset(&self) -> Offset {
+        match self.offset {
+            Some(offset) => Offset::Offset(offset),
+            None if self.from_beginning => Offset::Beginning,
+            None => Offset::End,
+        }
+    }
+}
+
+/// Prints records until Ctrl-C, or as the flags say. Keeps no offset anywhere but in a group that was named.
 pub async fn run(flags: &TopicConsumeFlags, output: Output) -> Result<()> {
-    let described = admin::describe_topic(&flags.broker.cluster(), &flags.topic).await;
+    let cluster = flags.broker.cluster()?;
+    let described = admin::describe_topic(&cluster, &flags.topic).await;
     let described = described.map_err(UserError::from_error)?;
     let partitions = partitions(flags, &described)?;
-    let consumer = assigned(flags, &partitions)?;
+    check_offset(flags, &described)?;
     let stop = CancellationToken::new();
     let signal = stop.clone();
     tokio::spawn(async move {
         stop_signal().await;
         signal.cancel();
     });
-    tokio::task::block_in_place(|| print_all(flags, output, &consumer, partitions, &stop))
+    tokio::task::block_in_place(|| {
+        let consumer = consumer(flags, &cluster)?;
+        match &flags.group {
+            Some(_) => consumer.subscribe(&[&flags.topic])?,
+            None => assign(flags, &consumer, &partitions)?,
+        }
+        let printed = print_all(flags, output, &consumer, partitions, &stop);
+        if flags.group.is_some() {
+            leave(&consumer)?;
+        }
+        printed
+    })
 }
 
 fn partitions(flags: &TopicConsumeFlags, topic: &TopicDescription) -> Result<BTreeSet<i32>> {
@@ -77,10 +128,27 @@ fn partitions(flags: &TopicConsumeFlags, topic: &TopicDescription) -> Result<BTr
         None => Ok(all),
         Some(partition) if all.contains(&partition) => Ok(BTreeSet::from([partition])),
         Some(partition) => {
-            let (name, count) = (&topic.name, all.len());
-            let message = format!("topic `{name}` has {count} partitions, from 0: no {partition}");
+            let (name, last) = (&topic.name, all.len().saturating_sub(1));
+            let message =
+                format!("topic `{name}` has no partition {partition}: they are 0 to {last}");
             Err(UserError::new(message).into())
         }
+    }
+}
+
+fn check_offset(flags: &TopicConsumeFlags, topic: &TopicDescription) -> Result<()> {
+    let Some((offset, partition)) = flags.start.offset.zip(flags.partition) else { return Ok(()) };
+    let mut partitions = topic.partitions.iter();
+    match partitions.find(|found| found.partition == partition) {
+        Some(found) if !(found.earliest..=found.end).contains(&offset) => {
+            let (name, earliest, end) = (&topic.name, found.earliest, found.end);
+            Err(UserError::new(format!(
+                "partition {partition} of topic `{name}` has no offset {offset}: it holds {earliest} to {end} (the \
+                 next one)"
+            ))
+            .into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -96,29 +164,54 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-fn assigned(flags: &TopicConsumeFlags, partitions: &BTreeSet<i32>) -> Result<BaseConsumer<Quiet>> {
-    let cluster = flags.broker.cluster();
+fn consumer(flags: &TopicConsumeFlags, cluster: &Cluster) -> Result<BaseConsumer<Quiet>> {
     let mut config = ClientConfig::new();
+    let reset = if flags.start.from_beginning { "earliest" } else { "latest" };
     config
         .set("bootstrap.servers", &cluster.bootstrap)
         .set("client.id", "gristmill")
         // librdkafka asks for a group even where none is used.
-        .set("group.id", "gristmill-consume")
-        .set("enable.auto.commit", "false")
+        .set("group.id", flags.group.as_deref().unwrap_or("gristmill-consume"))
+        .set("auto.offset.reset", reset)
+        // What was printed is committed, and nothing else: see `leave`.
+        .set("enable.auto.offset.store", "false")
+        .set("enable.auto.commit", if flags.group.is_some() { "true" } else { "false" })
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed");
     for (key, value) in &cluster.properties {
         config.set(key, value);
     }
-    let consumer: BaseConsumer<Quiet> =
-        config.create_with_context(Quiet).context("cannot make a consumer")?;
-    let start = if flags.from_beginning { Offset::Beginning } else { Offset::End };
+    config.create_with_context(Quiet).context("cannot make a consumer")
+}
+
+fn assign(
+    flags: &TopicConsumeFlags,
+    consumer: &BaseConsumer<Quiet>,
+    partitions: &BTreeSet<i32>,
+) -> Result<()> {
     let mut assignment = TopicPartitionList::new();
     for partition in partitions {
+        let start = match flags.start.timestamp {
+            // `offsets_for_times` takes times as offsets.
+            Some(time_ms) => Offset::Offset(time_ms),
+            None => flags.start.offset(),
+        };
         assignment.add_partition_offset(&flags.topic, *partition, start)?;
     }
-    consumer.assign(&assignment)?;
-    Ok(consumer)
+    if flags.start.timestamp.is_some() {
+        assignment = consumer
+            .offsets_for_times(assignment, LOOK_UP_TIME_MAX)
+            .context("cannot look up the time")?;
+    }
+    Ok(consumer.assign(&assignment)?)
+}
+
+/// Commits what was printed. That there is nothing to commit is fine.
+fn leave(consumer: &BaseConsumer<Quiet>) -> Result<()> {
+    match consumer.commit_consumer_state(CommitMode::Sync) {
+        Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
+        Err(error) => Err(error).context("cannot commit what was printed: it will be read again"),
+    }
 }
 
 fn print_all(
@@ -128,13 +221,17 @@ fn print_all(
     mut unfinished: BTreeSet<i32>,
     stop: &CancellationToken,
 ) -> Result<()> {
-    let mut left = flags.max_messages.unwrap_or(u64::MAX);
+    let mut left = flags.max.unwrap_or(u64::MAX);
     let mut stdout = io::BufWriter::new(io::stdout().lock());
-    while left > 0 && !stop.is_cancelled() && !(flags.exit_at_end && unfinished.is_empty()) {
+    let mut printed = Printed::default();
+    while left > 0 && !stop.is_cancelled() {
+        if flags.exit_at_end && at_end(flags, consumer, &unfinished)? {
+            break;
+        }
         let next = match consumer.poll(Duration::ZERO) {
             // Nothing at hand: show what was printed, then wait.
             None => {
-                stdout.flush()?;
+                printed.flush(flags, &mut stdout, consumer)?;
                 consumer.poll(POLL_TIME_MAX)
             }
             some => some,
@@ -143,6 +240,7 @@ fn print_all(
             None => {}
             Some(Ok(record)) => {
                 print(flags, output, &mut stdout, &record)?;
+                printed.next.insert(record.partition(), record.offset() + 1);
                 left -= 1;
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -154,7 +252,52 @@ fn print_all(
             }
         }
     }
-    Ok(stdout.flush()?)
+    printed.flush(flags, &mut stdout, consumer)
+}
+
+/// A member of a group is at the end when it is at that of its own partitions.
+fn at_end(
+    flags: &TopicConsumeFlags,
+    consumer: &BaseConsumer<Quiet>,
+    unfinished: &BTreeSet<i32>,
+) -> Result<bool> {
+    if flags.group.is_none() || unfinished.is_empty() {
+        return Ok(unfinished.is_empty());
+    }
+    let assignment = consumer.assignment()?;
+    let own = assignment.elements();
+    Ok(!own.is_empty() && own.iter().all(|element| !unfinished.contains(&element.partition())))
+}
+
+/// Next offsets of what was printed and may still be in the buffer.
+#[derive(Default)]
+struct Printed {
+    next: BTreeMap<i32, i64>,
+}
+
+impl Printed {
+    /// Shows what was printed; only then may a group commit it.
+    fn flush(
+        &mut self,
+        flags: &TopicConsumeFlags,
+        stdout: &mut impl Write,
+        consumer: &BaseConsumer<Quiet>,
+    ) -> Result<()> {
+        stdout.flush()?;
+        let next = std::mem::take(&mut self.next);
+        if flags.group.is_none() || next.is_empty() {
+            return Ok(());
+        }
+        let mut offsets = TopicPartitionList::new();
+        for (partition, offset) in next {
+            offsets.add_partition_offset(&flags.topic, partition, Offset::Offset(offset))?;
+        }
+        match consumer.store_offsets(&offsets) {
+            // A partition that went to another member meanwhile: that one reads on from its offset.
+            Ok(()) | Err(KafkaError::StoreOffset(RDKafkaErrorCode::State)) => Ok(()),
+            Err(error) => Err(error).context("cannot remember what was printed"),
+        }
+    }
 }
 
 /// Whether librdkafka goes on by itself.
@@ -180,8 +323,13 @@ fn print(
             "timestamp": record.timestamp().to_millis(),
             "key": text(record.key()),
             "value": text(record.payload()),
+            "headers": headers(record),
         });
         return writeln!(stdout, "{document}");
+    }
+    if flags.print_headers {
+        let headers: Vec<String> = headers(record).iter().map(header_text).collect();
+        write!(stdout, "{}{}", headers.join(","), flags.delimiter)?;
     }
     if flags.print_key {
         stdout.write_all(record.key().unwrap_or(b"null"))?;
@@ -189,6 +337,16 @@ fn print(
     }
     stdout.write_all(record.payload().unwrap_or(b"null"))?;
     stdout.write_all(b"\n")
+}
+
+/// In their order: a name may come twice.
+fn headers(record: &BorrowedMessage<'_>) -> Vec<(String, Value)> {
+    let headers = record.headers().into_iter().flat_map(|headers| headers.iter());
+    headers.map(|header| (header.key.to_owned(), text(header.value))).collect()
+}
+
+fn header_text((name, value): &(String, Value)) -> String {
+    format!("{name}:{}", value.as_str().unwrap_or("null"))
 }
 
 fn text(bytes: Option<&[u8]>) -> Value {

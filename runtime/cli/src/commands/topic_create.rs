@@ -8,12 +8,15 @@ use crate::flags::BootstrapFlags;
 use crate::output::Output;
 use crate::user_error::UserError;
 
+/// librdkafka asks for no more.
+pub const PARTITIONS_MAX: i64 = 100_000;
+
 #[derive(clap::Args)]
 pub struct TopicCreateFlags {
     topic: String,
 
     /// Records of one key always go to one partition; partitions are read in parallel [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=PARTITIONS_MAX))]
     partitions: Option<i32>,
 
     /// A setting of the topic, such as retention.ms=86400000; may be given again
@@ -29,7 +32,7 @@ pub async fn run(flags: &TopicCreateFlags, output: Output) -> Result<()> {
     let TopicCreateFlags { topic, partitions, config, broker } = flags;
     let count = partitions.unwrap_or(1);
     let settings = config.iter().cloned().collect();
-    let made = admin::create_topic(&broker.cluster(), topic, count, None, &settings).await;
+    let made = admin::create_topic(&broker.cluster()?, topic, count, None, &settings).await;
     made.map_err(UserError::from_error)?;
     let partitions = match (partitions, count) {
         (None, _) => "1 partition (choose with --partitions)".to_owned(),

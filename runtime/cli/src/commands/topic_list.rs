@@ -17,7 +17,7 @@ pub struct TopicListFlags {
 
 /// Prints the users' topics, by name; the cluster's own are left out.
 pub async fn run(flags: &TopicListFlags, output: Output) -> Result<()> {
-    let topics = admin::list_topics(&flags.broker.cluster()).await;
+    let topics = admin::list_topics(&flags.broker.cluster()?).await;
     let mut topics = topics.map_err(UserError::from_error)?;
     topics.retain(|topic| !topic.internal);
     let mut table = Table::new(["topic", "partitions", "replication factor"]);

@@ -1,14 +1,16 @@
 //! `gristmill validate FILE…`: everything that can be known of a pipeline without its cluster and its data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use gristmill_engine::config::Upstream;
+use anyhow::{Result, bail};
+use gristmill_engine::config::{Diagnostic, Upstream};
 use gristmill_engine::guarantee::Guarantee;
 use gristmill_engine::plan::Plan;
-use gristmill_host::{Host, HostConfig};
+use gristmill_host::Host;
+use serde_json::{Value, json};
 
-use crate::pipelines;
+use crate::output::Output;
+use crate::pipelines::{self, Examined};
 
 #[derive(Debug, clap::Args)]
 pub struct ValidateFlags {
@@ -18,12 +20,47 @@ pub struct ValidateFlags {
 }
 
 /// Reads the files, loads their modules, checks every edge; prints the columns of each.
-pub fn run(flags: &ValidateFlags) -> Result<()> {
-    let host = Host::new(HostConfig { cache_dir: None, ..HostConfig::default() })?;
-    for plan in pipelines::plan(&host, &pipelines::files(&flags.pipelines)?)? {
-        print_edges(&plan);
+pub fn run(flags: &ValidateFlags, output: Output) -> Result<()> {
+    let host = pipelines::host()?;
+    let files = pipelines::files(&flags.pipelines)?;
+    match output {
+        Output::Text => pipelines::plan(&host, &files)?.iter().for_each(print_edges),
+        Output::Json => print_documents(&host, &files, output)?,
     }
     Ok(())
+}
+
+/// One for each file, its mistakes with their places.
+fn print_documents(host: &Host, files: &[PathBuf], output: Output) -> Result<()> {
+    let mut found = 0;
+    for (file, examined) in files.iter().zip(pipelines::examine(host, files)?) {
+        output.answer("", &document(file, &examined))?;
+        found += if examined.plan.is_some() { 0 } else { examined.diagnostics.len() };
+    }
+    if found > 0 {
+        bail!(pipelines::mistakes(found));
+    }
+    Ok(())
+}
+
+fn document(file: &Path, examined: &Examined) -> Value {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mistake = |diagnostic: &Diagnostic| {
+        let (line, column) = diagnostic.position(&text);
+        json!({
+            "severity": diagnostic.severity.to_string(),
+            "line": line,
+            "column": column,
+            "message": diagnostic.message,
+            "help": diagnostic.help,
+        })
+    };
+    json!({
+        "file": file,
+        "pipeline": examined.plan.as_ref().map(|plan| &plan.pipeline.name),
+        "valid": examined.plan.is_some(),
+        "mistakes": examined.diagnostics.iter().map(mistake).collect::<Vec<_>>(),
+    })
 }
 
 fn print_edges(plan: &Plan) {

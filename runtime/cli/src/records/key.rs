@@ -40,7 +40,7 @@ fn split(line: &[u8], delimiter: &[u8]) -> Option<Record> {
 }
 
 /// The text of a field of a JSON object: a string's content, a number or boolean as it is written.
-fn field_text(line: &[u8], field: &str) -> Result<String, String> {
+pub(super) fn field_text(line: &[u8], field: &str) -> Result<String, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(line);
     let found = deserializer.deserialize_map(OneField(field));
     match found.map_err(|error| format!("not a JSON object: {error}"))? {

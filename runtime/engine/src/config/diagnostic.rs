@@ -231,7 +231,7 @@ fn shown_cells(c: char) -> impl Iterator<Item = (char, usize)> {
 }
 
 /// Byte ranges of quoted strings that follow a key with a secret's name; `"${VAR}"` may be shown.
-fn secret_values(line: &str) -> Vec<Range<usize>> {
+pub(super) fn secret_values(line: &str) -> Vec<Range<usize>> {
     let lower = line.to_ascii_lowercase();
     let Some(word) = SECRET_WORDS.iter().filter_map(|word| lower.find(word)).min() else {
         return Vec::new();

@@ -11,8 +11,8 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::entry::{Entry, integer_value, type_name, written};
 use super::pipeline::{
-    CommitEvery, Delivery, MaxFailures, OnDataLoss, OnFailure, SchemaEvolution, StageLimits, Start,
-    TestRecord, Trigger,
+    CommitEvery, Delivery, MaxFailures, OnDataLoss, OnFailure, RecordHeaders, SchemaEvolution,
+    StageLimits, Start, TestRecord, Trigger, Watch,
 };
 use super::quantity::hex_bytes;
 use super::report::Report;
@@ -40,6 +40,7 @@ pub(super) struct Document {
     pub stages: Vec<StageTable>,
     pub sinks: Vec<SinkTable>,
     pub delivery: Option<Delivery>,
+    pub watch: Option<Watch>,
     pub dead_letter: Option<DeadLetterTable>,
     pub tests: Vec<TestTable>,
 }
@@ -67,10 +68,20 @@ pub(super) struct StageTable {
     pub name: Option<Written<String>>,
     pub from: Option<Written<String>>,
     pub module: Option<Written<String>>,
+    pub shadow: Option<Written<String>>,
     pub with: With,
     pub on_failure: Option<Written<OnFailure>>,
     pub max_failures: Option<Written<MaxFailures>>,
     pub limits: StageLimits,
+    pub grant: GrantTable,
+}
+
+/// `[stage.grant]`.
+#[derive(Default)]
+pub(super) struct GrantTable {
+    pub env: Vec<Written<String>>,
+    pub clock: bool,
+    pub random: bool,
 }
 
 /// A stage's settings.
@@ -95,6 +106,7 @@ pub(super) struct SinkTable {
     pub value: Option<Written<String>>,
     pub key: Option<Written<String>>,
     pub partitions: Option<i32>,
+    pub headers: Option<RecordHeaders>,
     pub brokers: Option<Written<String>>,
     pub kafka: Vec<Property>,
 }
@@ -116,7 +128,7 @@ pub(super) struct TestTable {
 
 /// Keys of a sink that only a table has, and those that only a topic has.
 const TABLE_KEYS: [&str; 4] = ["partition_by", "commit_every", "schema_evolution", "storage"];
-const TOPIC_KEYS: [&str; 5] = ["value", "key", "partitions", "brokers", "kafka"];
+const TOPIC_KEYS: [&str; 6] = ["value", "key", "partitions", "headers", "brokers", "kafka"];
 
 const OFFSETS_EXAMPLE: &str = "write for example `offsets = { orders = { 0 = 23 } }`";
 
@@ -129,6 +141,7 @@ pub(super) fn read(root: &DeTable<'_>, report: &Report<'_>) -> Document {
         stages: root.tables("stage").iter().map(read_stage).collect(),
         sinks: root.tables("sink").iter().map(read_sink).collect(),
         delivery: root.choice("delivery", delivery).map(|choice| choice.value),
+        watch: root.choice("watch", watch).map(|choice| choice.value),
         dead_letter: root.table("dead_letter").map(|table| DeadLetterTable {
             header: table.span.clone(),
             topic: table.text("topic"),
@@ -231,10 +244,20 @@ fn read_stage(table: &TableReader<'_, '_>) -> StageTable {
         name: table.text("name"),
         from: table.text("from"),
         module: table.text("module"),
+        shadow: table.text("shadow"),
         with: read_with(table),
         on_failure: table.choice("on_failure", on_failure),
         max_failures: read_max_failures(table),
         limits: table.table("limits").map(|limits| read_limits(&limits)).unwrap_or_default(),
+        grant: table.table("grant").map(|grant| read_grant(&grant)).unwrap_or_default(),
+    }
+}
+
+fn read_grant(table: &TableReader<'_, '_>) -> GrantTable {
+    GrantTable {
+        env: table.texts("env").unwrap_or_default(),
+        clock: table.flag("clock").unwrap_or_default(),
+        random: table.flag("random").unwrap_or_default(),
     }
 }
 
@@ -313,6 +336,7 @@ fn read_sink(table: &TableReader<'_, '_>) -> SinkTable {
         value: table.text("value"),
         key: table.text("key"),
         partitions: table.count("partitions").and_then(|count| i32::try_from(count.value).ok()),
+        headers: table.choice("headers", record_headers).map(|choice| choice.value),
         brokers: table.text("brokers"),
         kafka: table.properties("kafka"),
     }
@@ -420,6 +444,23 @@ fn delivery(word: &str) -> Option<Delivery> {
     match word {
         "exactly-once" => Some(Delivery::ExactlyOnce),
         "at-least-once" => Some(Delivery::AtLeastOnce),
+        _ => None,
+    }
+}
+
+fn watch(word: &str) -> Option<Watch> {
+    match word {
+        "notify" => Some(Watch::Notify),
+        "poll" => Some(Watch::Poll),
+        "off" => Some(Watch::Off),
+        _ => None,
+    }
+}
+
+fn record_headers(word: &str) -> Option<RecordHeaders> {
+    match word {
+        "none" => Some(RecordHeaders::None),
+        "modules" => Some(RecordHeaders::Modules),
         _ => None,
     }
 }

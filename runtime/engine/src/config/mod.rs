@@ -9,7 +9,8 @@
 //! - `document`: as written. `table`, `entry` and `json` read it, by the keys listed in `shape` and
 //!   the types of `value_shape`; `syntax` explains what is no TOML.
 //! - `schema`: the same keys as a JSON Schema and as a reference for people.
-//! - `diagnostic`: what is wrong, shown; `report` collects, `suggestion` guesses what was meant.
+//! - `diagnostic`: what is wrong, shown; `report` collects, `suggestion` guesses what was meant. `listing` is a whole file,
+//!   shown.
 
 use std::fs::File;
 use std::io::Read;
@@ -37,14 +38,16 @@ mod table;
 mod value_shape;
 
 mod diagnostic;
+mod listing;
 mod pipeline;
 mod report;
 mod suggestion;
 
 pub use diagnostic::{Diagnostic, Severity, render_all, render_with_files};
+pub use listing::lines_without_secrets;
 pub use pipeline::*;
-pub use quantity::timestamp_text;
-pub(crate) use quantity::{date_text, hex_bytes, parse_timestamp_us};
+pub(crate) use quantity::{date_text, hex_bytes};
+pub use quantity::{parse_timestamp_us, timestamp_text};
 pub use schema::{json_schema, key_reference};
 
 use report::Report;
@@ -106,7 +109,7 @@ pub fn parse(text: &str, file: &Path, context: &LoadContext) -> Result<Loaded, V
     }
 }
 
-fn read_text(file: &Path) -> Result<String, Diagnostic> {
+pub(crate) fn read_text(file: &Path) -> Result<String, Diagnostic> {
     let mut bytes = Vec::new();
     File::open(file)
         .and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))

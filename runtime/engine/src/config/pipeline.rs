@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gristmill_host::Grant;
+
 /// One pipeline file, resolved.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -15,6 +17,10 @@ pub struct Pipeline {
     pub name: String,
     /// The file it was read from.
     pub file: PathBuf,
+    /// SHA-256 of the file's text, in hexadecimal.
+    pub file_hash: String,
+    /// How changes of the file and its modules are noticed while it runs.
+    pub watch: Watch,
     /// Where the rows come from.
     pub source: SourceConfig,
     /// In an order in which every stage comes after the one it reads from.
@@ -26,6 +32,17 @@ pub struct Pipeline {
     pub dead_letter: Option<DeadLetterConfig>,
     /// `[[test]]` tables, run by `gristmill test`.
     pub tests: Vec<TestConfig>,
+}
+
+/// How a running pipeline notices that its file or a module has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// The system tells.
+    Notify,
+    /// By looking every second: for file systems of other machines, which tell nothing.
+    Poll,
+    /// Only when asked to reload.
+    Off,
 }
 
 /// What feeds a stage or a sink.
@@ -146,12 +163,16 @@ pub struct StageConfig {
     pub name: String,
     pub from: Upstream,
     pub module: ModuleRef,
+    /// A candidate that gets the same rows, without effect.
+    pub shadow: Option<ModuleRef>,
     /// `with`, as JSON; `{}` if absent.
     pub with: serde_json::Value,
     pub on_failure: OnFailure,
     /// Absent: no limit.
     pub max_failures: Option<MaxFailures>,
     pub limits: StageLimits,
+    /// What the module may see of the world outside; its values are never shown.
+    pub grant: Grant,
     /// Places in the file, for diagnostics that arise after reading (a module's own errors).
     pub place: StagePlace,
 }
@@ -161,6 +182,8 @@ pub struct StageConfig {
 pub struct StagePlace {
     pub name: std::ops::Range<usize>,
     pub module: std::ops::Range<usize>,
+    /// Empty where it is absent.
+    pub shadow: std::ops::Range<usize>,
     /// The whole `with` value.
     pub with: std::ops::Range<usize>,
     /// Dotted key of `with` → its key in the file.
@@ -215,13 +238,13 @@ pub struct SinkConfig {
     pub column_places: BTreeMap<String, std::ops::Range<usize>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SinkKind {
     Topic(TopicSinkConfig),
     Delta(DeltaSinkConfig),
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct TopicSinkConfig {
     pub topic: String,
     /// `host:port,…`, the source's if the file names none; absent: the built-in broker, as for the
@@ -234,6 +257,7 @@ pub struct TopicSinkConfig {
     pub key: Option<String>,
     /// Partitions of the topic if it has to be made (built-in broker only).
     pub partitions: Option<i32>,
+    pub headers: RecordHeaders,
     /// librdkafka properties, passed through, with the source's of the connection where the cluster
     /// is the source's. May hold secrets: never shown.
     pub kafka: BTreeMap<String, String>,
@@ -247,12 +271,21 @@ impl fmt::Debug for TopicSinkConfig {
             .field("value", &self.value)
             .field("key", &self.key)
             .field("partitions", &self.partitions)
+            .field("headers", &self.headers)
             .field("kafka", &WithoutValues(&self.kafka))
             .finish()
     }
 }
 
-#[derive(Clone)]
+/// Which headers a topic sink adds to its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordHeaders {
+    None,
+    /// The generation, and the hash of every module that the record came through.
+    Modules,
+}
+
+#[derive(Clone, PartialEq)]
 pub struct DeltaSinkConfig {
     /// A URI with a scheme, or an absolute path.
     pub table: String,
@@ -297,7 +330,7 @@ impl Default for CommitEvery {
 }
 
 /// `[dead_letter]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterConfig {
     pub topic: String,
 }

@@ -104,7 +104,7 @@ pub(super) fn timestamp_ms(written: &Datetime) -> Result<i64, &'static str> {
 }
 
 /// Microseconds since 1970 of a text such as `2026-11-01T00:00:00Z`; one without a zone is taken for UTC.
-pub(crate) fn parse_timestamp_us(text: &str) -> Option<i64> {
+pub fn parse_timestamp_us(text: &str) -> Option<i64> {
     timestamp_us(&text.parse().ok()?)
 }
 

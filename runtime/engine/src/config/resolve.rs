@@ -6,19 +6,20 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use gristmill_host::Grant;
 use regex::Regex;
 
 use super::document::{
-    DeadLetterTable, Document, SinkTable, SourceTable, StageTable, TestTable, Written,
+    DeadLetterTable, Document, GrantTable, SinkTable, SourceTable, StageTable, TestTable, Written,
 };
 use super::flow::{Flow, resolve_flow};
 use super::kafka;
 use super::module;
 use super::names;
 use super::pipeline::{
-    DeadLetterConfig, Delivery, DeltaSinkConfig, OnDataLoss, OnFailure, Pipeline, SchemaEvolution,
-    SinkConfig, SinkKind, SourceConfig, StageConfig, StagePlace, Start, TestConfig,
-    TopicSinkConfig, Topics, Trigger, Upstream,
+    DeadLetterConfig, Delivery, DeltaSinkConfig, OnDataLoss, OnFailure, Pipeline, RecordHeaders,
+    SchemaEvolution, SinkConfig, SinkKind, SourceConfig, StageConfig, StagePlace, Start,
+    TestConfig, TopicSinkConfig, Topics, Trigger, Upstream, Watch,
 };
 use super::report::Report;
 use super::secret::{Expander, Visibility, has_reference};
@@ -39,7 +40,8 @@ pub(super) struct Resolver<'a> {
 impl Resolver<'_> {
     /// `None` if anything is wrong, all of which is reported.
     pub fn pipeline(&self, document: Document) -> Option<Pipeline> {
-        let Document { name, source, stages, sinks, delivery, dead_letter, tests } = document;
+        let Document { name, source, stages, sinks, delivery, watch, dead_letter, tests } =
+            document;
         names::check(name.as_ref(), &stages, &sinks, self.report);
         self.check_dead_letters(&stages, dead_letter.as_ref());
         self.warn_of_written_secrets(source.as_ref(), &sinks);
@@ -54,6 +56,8 @@ impl Resolver<'_> {
         Some(Pipeline {
             name: name?.value,
             file: self.file.to_path_buf(),
+            file_hash: gristmill_host::sha256_hex(self.expander.source_text.as_bytes()),
+            watch: watch.unwrap_or(Watch::Notify),
             stages: in_order(stages.into_iter().collect::<Option<_>>()?, &flow),
             sinks: with_upstreams(sinks.into_iter().collect::<Option<_>>()?, &flow),
             delivery: delivery.unwrap_or(Delivery::ExactlyOnce),
@@ -140,24 +144,43 @@ impl Resolver<'_> {
     fn stage(&self, table: StageTable) -> Option<StageConfig> {
         let called = table.name.as_ref().map_or("?", |name| &name.value);
         let module = table.module.as_ref().and_then(|module| self.module(module, called));
+        let shadow = table.shadow.as_ref().map(|module| self.module(module, called));
         self.warn_of_references(&table);
         self.warn_of_idle_budget(&table);
+        let grant = self.grant(&table.grant);
         let (name, written_module, with) = (table.name?, table.module?, table.with);
         Some(StageConfig {
             name: name.value,
             from: Upstream::Source,
             module: module?,
+            shadow: match shadow {
+                Some(found) => Some(found?),
+                None => None,
+            },
             with: with.value,
             on_failure: table.on_failure.map_or(OnFailure::Stop, |choice| choice.value),
             max_failures: table.max_failures.map(|written| written.value),
             limits: table.limits,
+            grant: grant?,
             place: StagePlace {
                 name: name.span,
                 module: written_module.span,
+                shadow: table.shadow.map_or(0..0, |written| written.span),
                 with: with.span,
                 with_keys: with.places,
             },
         })
+    }
+
+    /// Values are looked up once, so that every instance of a stage sees the same.
+    fn grant(&self, table: &GrantTable) -> Option<Grant> {
+        let variable = |name: &Written<String>| {
+            let value = self.expander.variable(name, self.report)?;
+            Some((name.value.clone(), value))
+        };
+        let environment: Vec<_> = table.env.iter().map(variable).collect();
+        let environment = environment.into_iter().collect::<Option<Vec<_>>>()?;
+        Some(Grant { environment, clock: table.clock, random: table.random })
     }
 
     fn module(&self, written: &Written<String>, stage: &str) -> Option<super::pipeline::ModuleRef> {
@@ -239,6 +262,7 @@ impl Resolver<'_> {
             value: table.value.as_ref().map(|column| column.value.clone()),
             key: table.key.as_ref().map(|column| column.value.clone()),
             partitions: table.partitions,
+            headers: table.headers.unwrap_or(RecordHeaders::None),
             kafka,
         })
     }

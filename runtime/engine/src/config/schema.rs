@@ -87,6 +87,7 @@ fn value_schema(value: &ValueShape) -> Map<String, Value> {
             "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1,
             "uniqueItems": true,
         }),
+        ValueShape::Flag => json!({ "type": "boolean" }),
         ValueShape::Choice(words) => json!({ "enum": words }),
         ValueShape::Count { min, max } => {
             json!({ "type": "integer", "minimum": min, "maximum": max })

@@ -60,6 +60,18 @@ impl Expander<'_> {
         expanded
     }
 
+    /// The value of a variable by its bare name; `None` if there is none, which is reported.
+    pub fn variable(&self, name: &Written<String>, report: &Report) -> Option<String> {
+        let value = match is_variable_name(&name.value) {
+            true => self.look_up(&name.value, Visibility::Shown),
+            false => Err(Mistake::no_bare_name(&name.value)),
+        };
+        let refuse = |mistake: Mistake| {
+            report.error_with_help(name.span.clone(), mistake.message, mistake.help)
+        };
+        value.map_err(refuse).ok()
+    }
+
     fn look_up(&self, name: &str, visibility: Visibility) -> Result<String, Mistake> {
         match name.strip_prefix("file:") {
             Some(path) if visibility == Visibility::Hidden => self.read_file(path),
@@ -125,6 +137,11 @@ impl Mistake {
         let message = format!("`{name}` is not the name of an environment variable");
         let help = "write `${VAR}`, `${file:PATH}`, or `$${` for the characters `${` themselves";
         Mistake { message, help: help.to_string() }
+    }
+
+    fn no_bare_name(name: &str) -> Mistake {
+        let message = format!("`{name}` is not the name of an environment variable");
+        Mistake { message, help: "letters, digits and `_`, such as `REGION`".to_string() }
     }
 
     fn shown_here() -> Mistake {

@@ -60,6 +60,12 @@ pub(super) static PIPELINE: TableShape = TableShape {
             "what holds for topics after a crash; at least once needs no transactions, tables are \
              exactly once in either case",
         ),
+        optional("watch", ValueShape::Choice(&["notify", "poll", "off"]), r#"watch = "poll""#)
+            .default(r#""notify""#)
+            .about(
+                "how a running pipeline notices that this file or a module has changed: the system tells, it looks \
+                 every second (for network file systems, which tell nothing), or only `gristmill reload`",
+            ),
         optional("test", ValueShape::Tables(&TEST), r#"[[test]]"#)
             .about("records and the rows they must become"),
     ],
@@ -149,6 +155,8 @@ pub(super) static STAGE: TableShape = TableShape {
             .about("the stage whose rows it reads, or `source`"),
         required("module", ValueShape::Text, r#"module = "parse-json""#)
             .about("a shipped module by name, or a path that begins at this file's folder"),
+        optional("shadow", ValueShape::Text, r#"shadow = "./new.wasm""#)
+            .about("a candidate for `module`: gets the same rows, has no effect, and is compared"),
         optional("with", ValueShape::Object, r#"with = { column = "value" }"#)
             .about("settings of the module"),
         optional(
@@ -174,6 +182,9 @@ pub(super) static STAGE: TableShape = TableShape {
         ),
         optional("limits", ValueShape::Table(&LIMITS), r#"limits = { memory = "64MiB" }"#)
             .about("what the module may use"),
+        optional("grant", ValueShape::Table(&GRANT), "grant = { clock = true }")
+            .default("nothing")
+            .about("what the module may see of the world outside; files and network it never sees"),
     ],
 };
 
@@ -246,6 +257,24 @@ pub(super) static LIMITS: TableShape = TableShape {
     ],
 };
 
+pub(super) static GRANT: TableShape = TableShape {
+    title: "[stage.grant]",
+    about: "What a module may see of the world outside of its sandbox.",
+    keys: &[
+        optional("env", ValueShape::Texts, r#"env = ["REGION"]"#)
+            .default("none")
+            .about("names of environment variables, with the values they have when the pipeline starts"),
+        optional("clock", ValueShape::Flag, "clock = true").default("`false`").about(
+            "the system's clock, in place of one that moves a millisecond per look; \
+             a replay may then give other rows",
+        ),
+        optional("random", ValueShape::Flag, "random = true").default("`false`").about(
+            "random numbers that differ from instance to instance, in place of the same ones in each; \
+             a replay may then give other rows",
+        ),
+    ],
+};
+
 pub(super) static SINK: TableShape = TableShape {
     title: "[[sink]]",
     about: "A topic or a Delta table that rows are written to.",
@@ -289,6 +318,12 @@ pub(super) static SINK: TableShape = TableShape {
         optional("partitions", ValueShape::Count { min: 1, max: 10_000 }, "partitions = 4")
             .default("the broker's")
             .about("topic only: partitions of a topic that has to be made"),
+        optional("headers", ValueShape::Choice(&["none", "modules"]), r#"headers = "modules""#)
+            .default(r#""none""#)
+            .about(
+                "topic only: headers added to each record: `modules` names the generation and the hash of \
+                 every module that it came through",
+            ),
         optional("brokers", ValueShape::Text, r#"brokers = "kafka-1:9092,kafka-2:9092""#)
             .default("the source's")
             .about("topic only: addresses of another Kafka cluster"),
@@ -382,13 +417,14 @@ pub(super) static HEX: TableShape = TableShape {
 };
 
 /// All tables, as the reference lists them.
-pub(super) static TABLES: [&TableShape; 12] = [
+pub(super) static TABLES: [&TableShape; 13] = [
     &PIPELINE,
     &SOURCE,
     &START,
     &STAGE,
     &MAX_FAILURES,
     &LIMITS,
+    &GRANT,
     &SINK,
     &COMMIT_EVERY,
     &DEAD_LETTER,

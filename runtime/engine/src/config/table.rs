@@ -131,6 +131,14 @@ impl<'t, 'i> TableReader<'t, 'i> {
         entry.word(&text, meaning)
     }
 
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        let entry = self.entry(key)?;
+        match entry.value.get_ref() {
+            DeValue::Boolean(flag) => Some(*flag),
+            _ => entry.wrong_type(),
+        }
+    }
+
     pub fn count(&self, key: &str) -> Option<Written<u64>> {
         self.entry(key)?.count()
     }

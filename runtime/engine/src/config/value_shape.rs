@@ -13,6 +13,8 @@ pub(super) enum ValueShape {
     AnyText,
     /// A list of strings, not empty, none twice.
     Texts,
+    /// `true` or `false`.
+    Flag,
     /// One of these words.
     Choice(&'static [&'static str]),
     Count {
@@ -96,6 +98,7 @@ fn alternatives(shape: &ValueShape) -> Vec<String> {
         ValueShape::Either(shapes) => return shapes.iter().flat_map(alternatives).collect(),
         ValueShape::Name | ValueShape::Text | ValueShape::AnyText => "a string",
         ValueShape::Texts => "a list of strings",
+        ValueShape::Flag => "`true` or `false`",
         ValueShape::Count { .. } => "a whole number",
         ValueShape::Duration { .. } => "a duration such as `\"10s\"` (`ms`, `s`, `m`, `h` or `d`)",
         ValueShape::Size { .. } => "a size such as `\"64MiB\"` (`B`, `KiB`, `MiB` or `GiB`)",

@@ -8,7 +8,7 @@ use arrow_array::types::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, TimestampMicrosecondType,
 };
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Fields};
 use serde_json::{Map, Value, json};
 
@@ -61,6 +61,15 @@ pub(super) fn objects(rows: &RecordBatch, columns: &Columns) -> Vec<Map<String, 
         object
     };
     (0..rows.num_rows()).map(object).collect()
+}
+
+/// One row of columns that stand side by side.
+pub(crate) fn object<'a>(
+    columns: impl IntoIterator<Item = (&'a str, &'a ArrayRef)>,
+    row: usize,
+) -> Map<String, Value> {
+    let members = columns.into_iter().map(|(name, array)| (name.to_string(), value(array, row)));
+    members.collect()
 }
 
 fn value(array: &dyn Array, row: usize) -> Value {

@@ -4,7 +4,12 @@ use serde_json::json;
 
 /// A component around a core module of the same exports, as wit-component would make it.
 fn component(core: &str) -> Vec<u8> {
-    let text = format!(
+    let text = component_text(core);
+    wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn component_text(core: &str) -> String {
+    format!(
         r#"(component
   (core module $m {core})
   (core instance $i (instantiate $m))
@@ -18,21 +23,25 @@ fn component(core: &str) -> Vec<u8> {
     (canon lift (core func $describe) (memory $memory) (realloc $realloc)))
   (func (export "process") (type $process_type)
     (canon lift (core func $process) (memory $memory) (realloc $realloc))))"#
-    );
-    wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    )
 }
 
 /// A component that keeps row 0, traps on a first value of [`TRAPS`] and refuses one of
 /// [`REFUSES`].
 fn keeps_first() -> Vec<u8> {
+    component(&keeps_first_core("", ""))
+}
+
+/// The core module of [`keeps_first`], with an import and what `process` does before all else.
+fn keeps_first_core(import: &str, first: &str) -> String {
     let answer = answer(&["n"], json!([]), &[]);
     let mut frame = Frame { bytes: vec![0; 64] };
     frame.bytes[..4].copy_from_slice(b"GMF1");
     frame.put_u16(4, 64).put_u16(6, 32).put(12, 1).put(20, 1).put(24, 64).put(28, 4);
     frame.append_words(&[0]);
     let frame = frame.sized();
-    component(&format!(
-        r#"(memory (export "memory") 3)
+    format!(
+        r#"{import} (memory (export "memory") 3)
   (data (i32.const 1024) "{data}") (data (i32.const 512) "no sevens")
   (data (i32.const 0) "\00\00\00\00\00\04\00\00{size}")
   (data (i32.const 16) "\00\00\00\00\00\40\00\00{frame_size}")
@@ -42,6 +51,7 @@ fn keeps_first() -> Vec<u8> {
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
   (func (export "process") (param $at i32) (param i32) (result i32)
     (local $n i64)
+    {first}
     (local.set $n (i64.load (i32.add (local.get $at) (i32.load offset=88 (local.get $at)))))
     (if (i64.eq (local.get $n) (i64.const {TRAPS})) (then unreachable))
     (if (i64.eq (local.get $n) (i64.const {REFUSES})) (then (return (i32.const 32))))
@@ -50,7 +60,7 @@ fn keeps_first() -> Vec<u8> {
         size = literal(&(answer.len() as u32).to_le_bytes()),
         frame_size = literal(&(frame.bytes.len() as u32).to_le_bytes()),
         frame = literal(&frame.bytes),
-    ))
+    )
 }
 
 #[test]
@@ -100,6 +110,46 @@ fn a_component_that_asks_for_more_is_refused_by_name() {
     assert_eq!(error, LoadError::Imports(vec!["wasi:filesystem/types@0.2.0".to_owned()]));
     let error = host().load("m", &wat::parse_str("(component)").unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "module does not export `process`, it exports nothing");
+}
+
+/// A component that looks at the clock in `process`, before it answers as [`keeps_first`] does.
+fn looks_at_the_clock() -> Vec<u8> {
+    let interface = r#"
+  (type $datetime (record (field "seconds" u64) (field "nanoseconds" u32)))
+  (import "wasi:clocks/monotonic-clock@0.2.3" (instance $clock
+    (export "now" (func (result u64)))
+    (export "resolution" (func (result u64)))))
+  (core func $now (canon lower (func $clock "now")))"#;
+    let text = component_text(&keeps_first_core(
+        r#"(import "clock" "now" (func $now (result i64)))"#,
+        "(drop (call $now))",
+    ));
+    let text = text.replacen("(component", &format!("(component {interface}"), 1).replacen(
+        "(instantiate $m)",
+        r#"(instantiate $m (with "clock" (instance (export "now" (func $now)))))"#,
+        1,
+    );
+    wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+#[test]
+fn a_component_gets_the_interfaces_that_it_is_granted() {
+    let bytes = looks_at_the_clock();
+    let host = host();
+    let error = host.load("m", &bytes).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "module asks for `wasi:clocks/monotonic-clock@0.2.3`, which the stage is not granted: \
+         add `clock` under `[stage.grant]`"
+    );
+    let granted = gristmill_host::Grant { clock: true, ..Default::default() };
+    let module = host.load_with("m", &bytes, granted).unwrap();
+    let stage =
+        gristmill_host::Stage::describe(&host, &module, &json!({}), &longs_schema(), tight());
+    let output = stage.unwrap().instance().unwrap().process(&longs([1, 2]), 2).unwrap();
+    assert_eq!(output.row_count, 1);
+    // The code is there, compiled and linked; that does not open it to others.
+    assert!(host.load("m", &bytes).is_err());
 }
 
 #[test]

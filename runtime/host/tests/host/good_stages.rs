@@ -76,6 +76,24 @@ fn a_filter_answers_row_numbers_and_no_column() {
     assert_eq!(empty.row_count, 0);
 }
 
+/// The module that sdk/contract shows to whoever writes one without an SDK.
+#[test]
+fn the_stage_by_hand_of_the_contract_keeps_even_numbers() {
+    let text = include_str!("../../../../sdk/contract/by_hand.wat");
+    let host = host();
+    let stage = described(&host, &wat::parse_str(text).unwrap(), &longs_schema(), tight());
+    assert_eq!(stage.described_as(), ("even", "0.1.0"));
+    let mut lane = Lane::new(stage);
+    let output = lane.process(&longs([5, -2, 7, 8, i64::MIN]), 5).unwrap();
+    assert_eq!(output.rows.unwrap().to_vec(), [1, 3, 4]);
+    let nulls: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from_iter([Some(2), None, Some(4), Some(3)]))];
+    assert_eq!(lane.process(&nulls, 4).unwrap().rows.unwrap().to_vec(), [0, 2]);
+    let many = lane.process(&longs(0..100_000), 100_000).unwrap();
+    assert_eq!((many.row_count, many.instances_lost), (50_000, 0));
+    assert_eq!(lane.process(&longs([]), 0).unwrap().row_count, 0);
+}
+
 #[test]
 fn frames_built_by_hand_are_read() {
     let host = host();
@@ -152,4 +170,17 @@ fn a_stage_may_speak_json_lines() {
     assert_eq!(output.rows.unwrap().to_vec(), [2]);
     assert_eq!(strings(&output.columns[0]), [Some("Ålesund".to_owned())]);
     assert_eq!(output.failures[0].reason, "no city");
+}
+
+#[test]
+fn a_stage_may_read_nothing_and_is_made_ready_before_its_first_batch() {
+    let stage = described(&host(), &stamping(&["a", "b"], -7), &longs_schema(), tight());
+    let mut lane = Lane::new(stage);
+    lane.prepare().unwrap();
+    assert!(lane.memory_bytes() > 0);
+    for rows in [0, 1, 1_000] {
+        let output = lane.process(&[], rows).unwrap();
+        let expected: ArrayRef = Arc::new(Int64Array::from(vec![-7; rows]));
+        assert_eq!(output.columns, [expected.clone(), expected]);
+    }
 }

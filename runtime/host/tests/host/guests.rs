@@ -260,3 +260,47 @@ pub fn picky() -> Vec<u8> {
   (func $recurse (call $recurse) (call $recurse))"#;
     core_module(&answer(&["n"], json!([]), &[]), PICKY, more)
 }
+
+/// The body of [`stamping`]: every column points to the same values, one for each row.
+const STAMP: &str = r#"
+    (local $rows i32) (local $index i32)
+    (local.set $rows (i32.load offset=12 (local.get $at)))
+    (block $done (loop $next
+      (br_if $done (i32.ge_u (local.get $index) (local.get $rows)))
+      (i64.store (i32.add (i32.const 16704) (i32.mul (i32.const 8) (local.get $index)))
+        (i64.const VALUE))
+      (local.set $index (i32.add (local.get $index) (i32.const 1)))
+      (br $next)))
+    (i32.store (i32.const 16384) (i32.const 0x31464d47))
+    (i32.store offset=4 (i32.const 16384) (i32.const 0x00200040))
+    (i32.store offset=8 (i32.const 16384)
+      (i32.add (i32.const 320) (i32.mul (i32.const 8) (local.get $rows))))
+    (i32.store offset=12 (i32.const 16384) (local.get $rows))
+    (i32.store offset=16 (i32.const 16384) (i32.const COLUMNS))
+    (local.set $index (i32.const 0))
+    (block $done (loop $next
+      (br_if $done (i32.ge_u (local.get $index) (i32.const COLUMNS)))
+      (i32.store (i32.add (i32.const 16448) (i32.mul (i32.const 32) (local.get $index)))
+        (local.get $rows))
+      (i32.store offset=24 (i32.add (i32.const 16448) (i32.mul (i32.const 32) (local.get $index)))
+        (i32.const 320))
+      (i32.store offset=28 (i32.add (i32.const 16448) (i32.mul (i32.const 32) (local.get $index)))
+        (i32.mul (i32.const 8) (local.get $rows)))
+      (local.set $index (i32.add (local.get $index) (i32.const 1)))
+      (br $next)))
+    (call $result (i32.const 0) (i32.const 16384)
+      (i32.add (i32.const 320) (i32.mul (i32.const 8) (local.get $rows))))"#;
+
+/// A stage that reads nothing and writes `value` into these columns of longs (at most 8) of every row.
+pub fn stamping(columns: &[&str], value: i64) -> Vec<u8> {
+    stamping_beside("", columns, value)
+}
+
+/// As [`stamping`], with further module fields.
+pub fn stamping_beside(more: &str, columns: &[&str], value: i64) -> Vec<u8> {
+    let fields: Vec<Value> =
+        columns.iter().map(|name| json!({ "name": name, "type": "long" })).collect();
+    let body = STAMP.replace("VALUE", &value.to_string());
+    let body = body.replace("COLUMNS", &columns.len().to_string());
+    core_module(&answer(&[], json!(fields), &[]), &body, more)
+}

@@ -89,6 +89,43 @@ fn a_module_that_begins_with_too_much_memory_or_table_does_not_start() {
     assert!(start(&hangs, limits).contains("took longer"));
 }
 
+/// The error of a stage whose `process` does this.
+fn ended_by(body: &str, more: &str) -> ProcessError {
+    let host = host();
+    let module = core_module(&answer(&["n"], json!([]), &[]), body, more);
+    let stage = described(&host, &module, &longs_schema(), tight());
+    stage.instance().unwrap().process(&longs([1]), 1).unwrap_err()
+}
+
+/// A heap of WebAssembly's own collector, as stages in Kotlin have it, is memory like any other.
+#[test]
+fn a_heap_with_a_collector_ends_at_the_limit_of_memory() {
+    let types = r#"
+        (type $bytes (array (mut i8)))
+        (type $list (struct (field (ref null $list)) (field (ref $bytes))))
+        (global $kept (mut (ref null $list)) (ref.null $list))"#;
+    let keeps_all = r#"
+        (loop $more
+          (global.set $kept
+            (struct.new $list (global.get $kept) (array.new_default $bytes (i32.const 10000))))
+          (br $more))
+        (unreachable)"#;
+    assert_eq!(ended_by(keeps_all, types), ProcessError::MemoryLimit { bytes_max: 4 << 20 });
+    let at_once = "(drop (array.new_default $bytes (i32.const 100000000))) (unreachable)";
+    assert_eq!(ended_by(at_once, types), ProcessError::MemoryLimit { bytes_max: 4 << 20 });
+    let lets_go = r#"
+        (loop $more (drop (array.new_default $bytes (i32.const 10000))) (br $more))
+        (unreachable)"#;
+    let limit = tight().batch_time_max;
+    assert_eq!(ended_by(lets_go, types), ProcessError::Timeout { after: limit });
+}
+
+#[test]
+fn an_exception_that_nobody_catches_is_a_trap() {
+    let ProcessError::Trap(text) = ended_by("(throw $thrown)", "(tag $thrown)") else { panic!() };
+    assert!(text.contains("exception"), "{text}");
+}
+
 #[test]
 fn output_rows_end_at_their_limit() {
     let host = host();

@@ -1,7 +1,8 @@
 use crate::guests::*;
-use gristmill_host::{Host, HostConfig, Limits, LoadError, Stage};
+use gristmill_host::{FileStamp, Grant, Host, HostConfig, Limits, LoadError, Stage};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 fn refusal(bytes: &[u8]) -> String {
     host().load("m", bytes).unwrap_err().to_string()
@@ -108,7 +109,7 @@ fn host_with_cache(dir: &Path) -> Host {
     Host::new(HostConfig { cache_dir: Some(dir.to_owned()), ..HostConfig::default() }).unwrap()
 }
 
-fn entries(dir: &Path) -> Vec<std::path::PathBuf> {
+fn entries(dir: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
@@ -147,7 +148,7 @@ fn a_cached_entry_is_what_is_run() {
     };
     let (all, some) = (names(&keeps_all), names(&keeps_some));
     let path = |hash: &str| {
-        let named = |path: &std::path::PathBuf| path.to_string_lossy().contains(hash);
+        let named = |path: &PathBuf| path.to_string_lossy().contains(hash);
         entries(dir.path()).into_iter().find(named).unwrap()
     };
     // The entry of one module under the name of the other shows which of the two is taken.
@@ -156,6 +157,70 @@ fn a_cached_entry_is_what_is_run() {
     let stage = described(&host, &keeps_all, &longs_schema(), tight());
     let output = stage.instance().unwrap().process(&longs([-1, 5]), 2).unwrap();
     assert_eq!(output.row_count, 1);
+}
+
+/// A module in a file that is old enough for its hash to be remembered.
+fn module_file(dir: &Path, bytes: &[u8]) -> PathBuf {
+    let file = dir.join("stage.wasm");
+    std::fs::write(&file, bytes).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while FileStamp::of(&file).unwrap().is_recent() {
+        assert!(Instant::now() < deadline, "the file stays recent");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    file
+}
+
+/// Hashing the module of an interpreter took longer than everything else of a load.
+#[test]
+fn a_file_that_has_not_changed_is_not_hashed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("compiled");
+    let load = |file: &Path| host_with_cache(&cache).load_file(file, Grant::default()).unwrap();
+    let other = host_with_cache(&cache).load("other", &picky()).unwrap().hash().to_owned();
+    let bytes = identity_of_n();
+    let file = module_file(dir.path(), &bytes);
+    let module = load(&file);
+    assert_ne!(module.hash(), other);
+    assert_eq!(module.size(), bytes.len());
+    let known = |path: &PathBuf| path.extension().is_some_and(|end| end == "known");
+    let known: Vec<_> = entries(&cache).into_iter().filter(known).collect();
+    assert_eq!(known.len(), 1, "{known:?}");
+    // What is remembered, with the hash of the other module, shows that the file is not looked into.
+    let text = std::fs::read_to_string(&known[0]).unwrap();
+    std::fs::write(&known[0], text.replace(module.hash(), &other)).unwrap();
+    assert_eq!(load(&file).hash(), other);
+    // A hash that leads to no code is none.
+    std::fs::write(&known[0], text.replace(module.hash(), &"0".repeat(64))).unwrap();
+    assert_eq!(load(&file).hash(), module.hash());
+    assert_eq!(std::fs::read_to_string(&known[0]).unwrap(), text);
+    std::fs::write(&file, picky()).unwrap();
+    assert_eq!(load(&file).hash(), other);
+}
+
+#[test]
+fn a_file_whose_code_is_damaged_is_compiled_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("compiled");
+    let file = module_file(dir.path(), &picky());
+    let load = || host_with_cache(&cache).load_file(&file, Grant::default()).unwrap();
+    load();
+    let code = |path: &PathBuf| path.extension().is_some_and(|end| end == "cwasm");
+    let entry = entries(&cache).into_iter().find(code).unwrap();
+    let whole = std::fs::read(&entry).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 0x10;
+    std::fs::write(&entry, &damaged).unwrap();
+    load();
+    let mended = std::fs::read(&entry).unwrap();
+    assert_eq!(mended.len(), whole.len());
+    assert_ne!(mended, damaged);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = host().load_file(Path::new("no/such.wasm"), Grant::default()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read module `no/such.wasm`: "), "{error}");
 }
 
 fn identity_of_n() -> Vec<u8> {

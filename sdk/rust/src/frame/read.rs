@@ -332,7 +332,7 @@ fn span(offsets: &[i32], index: usize) -> Range<usize> {
 /// Every string that is not null is UTF-8. One pass over all bytes suffices if they are ASCII.
 fn check_utf8(view: &ColumnView<'_>) -> Result<(), String> {
     let all = &view.values[view.offsets[0] as usize..view.offsets[view.length] as usize];
-    if all.is_ascii() {
+    if plain::is_ascii(all) {
         return Ok(());
     }
     for index in 0..view.length {

@@ -11,6 +11,7 @@
 //! stored and loaded again at every step, and each step waits for the one before.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::{compare, scan};
 
@@ -21,7 +22,7 @@ const STEP_BYTES_MAX: usize = 104;
 /// Bytes behind the text that may be read: a step and the 16 bytes of one look.
 pub(super) const READ_AHEAD_BYTES: usize = STEP_BYTES_MAX + 24;
 
-/// The longest key, with its comma, quotes and colon, that is compared without a check.
+/// The longest key, with its quotes and colon, that is compared without a check.
 pub(super) const KEY_BYTES_MAX: usize = 64;
 
 #[derive(Clone, Copy)]
@@ -40,11 +41,18 @@ impl<'t> Cursor<'t> {
     /// The first `length` bytes of `buffer` are the text; behind them are at least
     /// [`READ_AHEAD_BYTES`] more.
     pub(super) fn new(buffer: &'t [u8], length: usize) -> Cursor<'t> {
-        assert!(buffer.len() >= length + READ_AHEAD_BYTES);
-        let range = buffer.as_ptr_range();
+        Cursor::part(buffer, 0..length)
+    }
+
+    /// The text is `part` of `buffer`, and behind it are at least [`READ_AHEAD_BYTES`] more.
+    /// Positions count from the start of the buffer.
+    pub(super) fn part(buffer: &'t [u8], part: Range<usize>) -> Cursor<'t> {
+        let readable = buffer.len().checked_sub(READ_AHEAD_BYTES);
+        assert!(part.start <= part.end && readable.is_some_and(|readable| part.end <= readable));
+        let start = buffer.as_ptr();
         // SAFETY: within `buffer`, just asserted.
-        let end = unsafe { range.start.add(length) };
-        Cursor { at: range.start, start: range.start, end, text: PhantomData }
+        let (at, end) = unsafe { (start.add(part.start), start.add(part.end)) };
+        Cursor { at, start, end, text: PhantomData }
     }
 
     /// There is a byte left. Called in every loop; see the top of the file.
@@ -68,6 +76,20 @@ impl<'t> Cursor<'t> {
         debug_assert!(position <= self.position());
         // SAFETY: not ahead of `at`, which is in the buffer.
         self.at = unsafe { self.start.add(position) };
+    }
+
+    /// To where a cursor of this buffer has been.
+    pub(super) fn jump(&mut self, position: usize) {
+        self.assert_within(position);
+        // SAFETY: within the buffer by contract.
+        self.at = unsafe { self.start.add(position) };
+    }
+
+    /// A part of the buffer up to the end of the text.
+    pub(super) fn between(&self, part: Range<usize>) -> &'t [u8] {
+        assert!(part.start <= part.end && part.end <= self.end.addr() - self.start.addr());
+        // SAFETY: within the buffer, just asserted.
+        unsafe { std::slice::from_raw_parts(self.start.add(part.start), part.len()) }
     }
 
     /// To where another cursor of the same text is.
@@ -108,6 +130,30 @@ impl<'t> Cursor<'t> {
         u64::from_le_bytes(unsafe { self.at.cast::<[u8; 8]>().read_unaligned() })
     }
 
+    /// The 8 bytes behind the next 8.
+    #[inline(always)]
+    pub(super) fn eight_behind(&self) -> u64 {
+        let mut cursor = *self;
+        cursor.advance(8);
+        cursor.eight()
+    }
+
+    /// 8 bytes from `position` on, where a cursor of this buffer has been.
+    #[inline(always)]
+    pub(super) fn eight_at(&self, position: usize) -> u64 {
+        self.assert_within(position);
+        // SAFETY: behind the end of the text are READ_AHEAD_BYTES.
+        u64::from_le_bytes(unsafe { self.start.add(position).cast::<[u8; 8]>().read_unaligned() })
+    }
+
+    /// 16 bytes from `position` on, where a cursor of this buffer has been.
+    #[inline(always)]
+    pub(super) fn sixteen_at(&self, position: usize) -> [u8; 16] {
+        self.assert_within(position);
+        // SAFETY: as in `eight_at`.
+        unsafe { self.start.add(position).cast::<[u8; 16]>().read_unaligned() }
+    }
+
     /// The next 16 bytes.
     #[inline(always)]
     pub(super) fn sixteen(&self) -> [u8; 16] {
@@ -124,29 +170,23 @@ impl<'t> Cursor<'t> {
         unsafe { scan::plain_bytes(self.at) }
     }
 
-    /// Back over bytes that the parser has stepped over.
+    /// Are the 32 bytes behind `distance`, under `mask`, equal to `bytes`?
     #[inline(always)]
-    pub(super) fn back(&mut self, bytes: usize) {
-        debug_assert!(bytes <= self.position());
-        // SAFETY: not ahead of `at`, and not before the start: something has been stepped over.
-        self.at = unsafe { self.at.sub(bytes) };
-    }
-
-    /// Are the next 32 bytes, under `mask`, equal to `head`?
-    #[inline(always)]
-    pub(super) fn masked_equal(&self, head: &[u8; 32], mask: &[u8; 32]) -> bool {
-        self.assert_readable(32);
-        // SAFETY: less than a step, and `need_text` stands before every key.
-        unsafe { compare::masked_equal(self.at, head, mask) }
-    }
-
-    /// Are these bytes (with what is before them at most [`KEY_BYTES_MAX`]) next behind `distance`?
-    pub(super) fn has_at(&self, distance: usize, bytes: &[u8]) -> bool {
-        debug_assert!(distance + bytes.len() <= KEY_BYTES_MAX);
-        self.assert_readable(distance + bytes.len());
+    pub(super) fn masked_equal(&self, distance: usize, bytes: &[u8; 32], mask: &[u8; 32]) -> bool {
+        debug_assert!(distance + 32 <= KEY_BYTES_MAX);
+        self.assert_readable(distance + 32);
         // SAFETY: keys are at most a step, and `need_text` stands before every key.
-        let next = unsafe { std::slice::from_raw_parts(self.at.add(distance), bytes.len()) };
-        next == bytes
+        unsafe { compare::masked_equal(self.at.add(distance), bytes, mask) }
+    }
+
+    /// Steps over one blank, if there is one.
+    #[inline(always)]
+    pub(super) fn skip_blank(&mut self) {
+        if self.byte() == b' ' {
+            // No addition of 0 or 1: every step from here on would wait for it.
+            std::hint::cold_path();
+            self.advance(1);
+        }
     }
 
     /// Steps over blanks; the byte behind them (behind the text: of no meaning).
@@ -182,6 +222,11 @@ impl<'t> Cursor<'t> {
         let bytes = self.end.addr().saturating_sub(self.at.addr());
         // SAFETY: `at` up to `end` lies in the text; if `at` is behind it the slice is empty.
         unsafe { std::slice::from_raw_parts(self.at, bytes) }
+    }
+
+    #[inline(always)]
+    fn assert_within(&self, position: usize) {
+        debug_assert!(self.start.addr() + position <= self.end.addr());
     }
 
     #[inline(always)]

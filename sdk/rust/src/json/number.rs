@@ -58,6 +58,72 @@ fn value_of_eight(digits: u64) -> u64 {
     high.wrapping_add(low) >> 32
 }
 
+/// `null` as the lower half of a word.
+pub(super) const NULL: u32 = u32::from_le_bytes(*b"null");
+
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+const LOWS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+
+/// How many of 8 bytes come before one that is neither part of a number nor `/` or from `:` to `?`.
+#[inline(always)]
+pub(super) fn number_bytes(word: u64) -> usize {
+    // A borrow reaches only bytes behind one that is below `-`.
+    let below = word.wrapping_sub(0x2d2d_2d2d_2d2d_2d2d);
+    let letter = word << 1;
+    ((below | letter | word) & !LOWS).trailing_zeros() as usize / 8
+}
+
+/// A whole number without a sign that is the first `count` bytes of `word`. None: it is not, or
+/// there are more or none.
+#[inline(always)]
+pub(super) fn whole(word: u64, count: u32) -> Option<u32> {
+    if count.wrapping_sub(1) >= 8 {
+        return None;
+    }
+    let digits = word ^ ZEROS;
+    let padded_zero = digits as u8 == 0 && count > 1;
+    let kept = digits << (64 - 8 * count);
+    // A byte above 9 gets its high bit by the addition or has it already; carries reach only later
+    // bytes.
+    let others = (kept | kept.wrapping_add(0x7676_7676_7676_7676)) & !LOWS;
+    (others == 0 && !padded_zero).then(|| value_of_eight(kept) as u32)
+}
+
+/// A number without a sign or exponent, with a point or without, that is the first `count` bytes of
+/// `word` and has at most 7 digits. None: it is not, or there are more.
+#[inline(always)]
+pub(super) fn decimal(word: u64, count: u32) -> Option<ShortDecimal> {
+    if count.wrapping_sub(1) >= 8 {
+        return None;
+    }
+    let digits = (word ^ ZEROS) << (64 - 8 * count) >> (64 - 8 * count);
+    // The high bit of every byte that is no digit; without carries, since 0x7f + 0x76 is below 256.
+    let others = (digits | (digits & LOWS).wrapping_add(0x7676_7676_7676_7676)) & !LOWS;
+    // In bits. Without a point: behind the end.
+    let point = others.trailing_zeros() & !7;
+    let end = 8 * count;
+    if others == 0 {
+        let padded_zero = digits as u8 == 0 && count > 1;
+        let fits = count < 8 && !padded_zero;
+        return fits.then(|| ShortDecimal {
+            mantissa: value_of_eight(digits << (64 - end)) as u32,
+            decimals: 0,
+        });
+    }
+    let padded_zero = digits as u8 == 0 && point > 8;
+    let alone = others & others.wrapping_sub(1) == 0;
+    let is_point = (digits >> point) as u8 ^ b'0' == b'.';
+    if !alone || !is_point || point == 0 || end - point <= 8 || padded_zero {
+        return None;
+    }
+    // The digits without the point, pushed up against the end of the word.
+    let before = digits & ((1 << point) - 1);
+    let behind = digits >> (point + 8) << point;
+    let joined = (before | behind) << (72 - end);
+    let decimals = (end - point) / 8 - 1;
+    Some(ShortDecimal { mantissa: value_of_eight(joined) as u32, decimals: decimals as usize })
+}
+
 /// Steps over a run of digits. The value is right up to 18 digits.
 #[inline(always)]
 fn digits(cursor: &mut Cursor<'_>) -> (u64, usize) {
@@ -135,8 +201,6 @@ const FLOAT_POWERS: [f32; 8] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
 /// ends it lie in one word. None and no step: anything else.
 #[inline(always)]
 pub(super) fn short_decimal(cursor: &mut Cursor<'_>) -> Option<ShortDecimal> {
-    const ZEROS: u64 = 0x3030_3030_3030_3030;
-    const LOWS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let digits = cursor.eight() ^ ZEROS;
     // The high bit of every byte that is no digit; without carries, since 0x7f + 0x76 is below 256.
     let others = (digits | (digits & LOWS).wrapping_add(0x7676_7676_7676_7676)) & !LOWS;
@@ -282,6 +346,59 @@ mod tests {
         let mut cursor = Cursor::new(&buffer, text.len());
         let value = read(&mut cursor)?;
         Some((value, cursor.position()))
+    }
+
+    #[test]
+    fn the_bytes_of_numbers_end_at_the_first_other() {
+        let goes_on = |byte: u8| matches!(byte, b'-'..=b'?');
+        for place in 0..8 {
+            for byte in 0..=255u8 {
+                for filler in [b'0', b'9', b'-', b'.', 0, b',', b'}', 0xff] {
+                    let mut bytes = *b"1.0-9.57";
+                    bytes[place] = byte;
+                    bytes[place + 1..].fill(filler);
+                    let count = bytes.iter().take_while(|&&byte| goes_on(byte)).count();
+                    assert_eq!(number_bytes(u64::from_le_bytes(bytes)), count, "{bytes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_known_length_are_what_the_standard_library_reads() {
+        let alphabet = b"0159.-e,";
+        // All texts of up to 5 of these bytes, and the same with digits behind.
+        for index in 0..8_usize.pow(5) {
+            let bytes: Vec<u8> = (0..5).map(|at| alphabet[index >> (3 * at) & 7]).collect();
+            for (length, tail) in [(1, ""), (3, ""), (5, ""), (7, "37"), (8, "129")] {
+                let mut text = bytes[..length.min(5)].to_vec();
+                text.extend_from_slice(tail.as_bytes());
+                let text = std::str::from_utf8(&text).unwrap_or_default();
+                let mut word = [b'7'; 8];
+                word[..length].copy_from_slice(text.as_bytes());
+                let word = u64::from_le_bytes(word);
+                let canonical =
+                    !(text.len() > 1 && text.starts_with('0') && !text.starts_with("0."));
+                let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+                let whole_expected = text.parse::<u32>().ok().filter(|_| digits && canonical);
+                assert_eq!(whole(word, length as u32), whole_expected, "{text}");
+                if let Some(short) = decimal(word, length as u32) {
+                    assert!(canonical, "{text}");
+                    assert_eq!(Ok(short.as_double()), text.parse::<f64>(), "{text}");
+                    assert_eq!(Ok(short.as_float()), text.parse::<f32>(), "{text}");
+                } else {
+                    let plain = digits
+                        || text.split_once('.').is_some_and(|(whole, fraction)| {
+                            let all = |text: &str| {
+                                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+                            };
+                            all(whole) && all(fraction)
+                        });
+                    let fits = text.bytes().filter(u8::is_ascii_digit).count() <= 7;
+                    assert!(!(plain && fits && canonical), "{text} is left to others");
+                }
+            }
+        }
     }
 
     #[test]

@@ -59,6 +59,18 @@ impl Object {
         Ok(Object { members: members.collect::<Result<_, _>>()?, table, first: 0 })
     }
 
+    /// The members in the order in which the last records had them.
+    pub(super) fn order(&self) -> Vec<usize> {
+        let mut order = Vec::with_capacity(self.members.len());
+        let mut is_new = vec![true; self.members.len()];
+        let mut next = usize::from(self.first);
+        while is_new.get_mut(next).is_some_and(std::mem::take) {
+            order.push(next);
+            next = usize::from(self.members[next].next);
+        }
+        order
+    }
+
     /// Member `index` came behind `previous`, or as the first.
     pub(super) fn learn(&mut self, previous: Option<usize>, index: usize) {
         let expected = match previous {

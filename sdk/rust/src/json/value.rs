@@ -107,7 +107,7 @@ impl<'t> Parser<'t> {
 
     /// A long or integer that is not short.
     #[inline(never)]
-    fn long(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
+    pub(super) fn long(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
         let mut cursor = self.cursor;
         let value = number::long(&mut cursor);
         let pushed = match &mut column.buffers {
@@ -122,7 +122,7 @@ impl<'t> Parser<'t> {
 
     /// A float or double that is not short.
     #[inline(never)]
-    fn double(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
+    pub(super) fn double(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
         let mut cursor = self.cursor;
         let value = number::short_double(&mut cursor);
         let pushed = match &mut column.buffers {
@@ -151,7 +151,7 @@ impl<'t> Parser<'t> {
 
     /// Any value: what the ways above did not take.
     #[inline(never)]
-    fn other_value(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
+    pub(super) fn other_value(&mut self, kind: &Kind, column: &mut Column) -> Result<(), Stop> {
         self.need_text_here()?;
         let start = self.cursor.position();
         match self.cursor.byte() {

@@ -20,6 +20,22 @@ pub trait Cell {
     fn push(self, column: &mut Column);
 }
 
+/// Days since 1970-01-01.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date(pub i32);
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+/// The digits without the point: 1.50 of `Decimal<10, 2>` is 150.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Decimal<const PRECISION: u8, const SCALE: i8>(pub i128);
+
+/// Keys and values in the order in which they stand; no key is twice there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Map<K, V>(pub Vec<(K, V)>);
+
 macro_rules! scalars {
     ($($type:ty, $name:literal, $($fits:pat_param)|+, |$column:ident, $index:ident| $read:expr;)*) => {$(
         impl<'a> FromColumn<'a> for $type {
@@ -54,6 +70,50 @@ scalars! {
             _ => column.doubles()[index],
         };
     i128, "decimal", DataType::Decimal { .. }, |column, index| column.decimal(index);
+    Date, "date", DataType::Date, |column, index| Date(column.integers()[index]);
+    Timestamp, "timestamp", DataType::Timestamp, |column, index| Timestamp(column.longs()[index]);
+}
+
+impl<'a, const PRECISION: u8, const SCALE: i8> FromColumn<'a> for Decimal<PRECISION, SCALE> {
+    const NAME: &'static str = "decimal of another precision or scale";
+
+    fn fits(data_type: &DataType) -> bool {
+        *data_type == DataType::Decimal { precision: PRECISION, scale: SCALE }
+    }
+
+    fn read(column: &'a ColumnView<'a>, index: usize) -> Self {
+        Decimal(column.decimal(index))
+    }
+}
+
+/// An array whose elements may be null.
+impl<'a, T: FromColumn<'a>> FromColumn<'a> for Vec<Option<T>> {
+    const NAME: &'static str = "array of such elements";
+
+    fn fits(data_type: &DataType) -> bool {
+        matches!(data_type, DataType::Array { element, .. } if T::fits(element))
+    }
+
+    fn read(column: &'a ColumnView<'a>, index: usize) -> Self {
+        let elements = column.elements();
+        let element = |index| elements.is_valid(index).then(|| T::read(elements, index));
+        column.range(index).map(element).collect()
+    }
+}
+
+/// A map whose values may be null.
+impl<'a, K: FromColumn<'a>, V: FromColumn<'a>> FromColumn<'a> for Map<K, Option<V>> {
+    const NAME: &'static str = "map of such keys and values";
+
+    fn fits(data_type: &DataType) -> bool {
+        matches!(data_type, DataType::Map { key, value, .. } if K::fits(key) && V::fits(value))
+    }
+
+    fn read(column: &'a ColumnView<'a>, index: usize) -> Self {
+        let (keys, values) = (column.keys(), column.map_values());
+        let value = |index| values.is_valid(index).then(|| V::read(values, index));
+        Map(column.range(index).map(|index| (K::read(keys, index), value(index))).collect())
+    }
 }
 
 macro_rules! cells {
@@ -79,6 +139,33 @@ cells! {
     String, DataType::String, |value, column| column.push_str(&value);
     &'static str, DataType::String, |value, column| column.push_str(value);
     Vec<u8>, DataType::Binary, |value, column| column.push_bytes(&value);
+    Date, DataType::Date, |value, column| column.push_integer(value.0);
+    Timestamp, DataType::Timestamp, |value, column| column.push_long(value.0);
+}
+
+impl<const PRECISION: u8, const SCALE: i8> Cell for Decimal<PRECISION, SCALE> {
+    fn data_type() -> DataType {
+        DataType::Decimal { precision: PRECISION, scale: SCALE }
+    }
+
+    fn push(self, column: &mut Column) {
+        column.push_decimal(self.0);
+    }
+}
+
+impl<K: Cell, V: Cell> Cell for Map<K, V> {
+    fn data_type() -> DataType {
+        let (key, value) = (Box::new(K::data_type()), Box::new(V::data_type()));
+        DataType::Map { key, value, value_contains_null: V::NULLABLE }
+    }
+
+    fn push(self, column: &mut Column) {
+        for (key, value) in self.0 {
+            key.push(&mut column.children_mut()[0]);
+            value.push(&mut column.children_mut()[1]);
+        }
+        column.push_list();
+    }
 }
 
 impl<T: Cell> Cell for Option<T> {

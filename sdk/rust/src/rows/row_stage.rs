@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Row;
 use super::answer::RowOutput;
+use super::config_schema::config_schema;
 use crate::batch::{Batch, Output};
 use crate::column::Column;
 use crate::error::Error;
@@ -51,7 +52,8 @@ impl<F: RowFunction> Stage for RowStage<F> {
         let description = Description::new(F::NAME, F::VERSION)
             .reads(fields.iter().map(|field| field.name.clone()))
             .columns(F::columns())
-            .drops(F::DROPS.iter().copied());
+            .drops(F::DROPS.iter().copied())
+            .config_schema(config_schema::<F::Config>());
         let columns = description.columns.iter().map(|field| Column::new(&field.data_type));
         let output = RowOutput { columns: columns.collect(), ..RowOutput::default() };
         Ok((RowStage { config, fields, output }, description))

@@ -261,9 +261,59 @@ fn case() -> impl Strategy<Value = (Vec<Field>, Vec<(String, bool)>)> {
     })
 }
 
+/// Of records that are all alike.
+const REGULAR: &str = "id long, count int, name string, price float, big double, flag boolean, day date, \
+    place struct<city: string, zip: int>, tags array<string>, \
+    items array<struct<a_name_of_more_than_thirty_two_bytes_in_all: long, price: float, note: string>>, last decimal(9,2)";
+
+/// A record of [`REGULAR`], nearly always in its order and with at most one blank at a place.
+fn regular() -> impl Strategy<Value = String> {
+    let number = || {
+        prop_oneof![
+            4 => (0i64..100_000).prop_map(|number| number.to_string()),
+            1 => any::<i64>().prop_map(|number| number.to_string()),
+            2 => "[0-9]{1,5}\\.[0-9]{1,4}",
+            1 => "-?[0-9]{0,9}[.eE]?[0-9]{0,9}",
+            1 => Just("null".to_owned()),
+        ]
+    };
+    let string = || {
+        prop_oneof![
+            6 => "\"[a-zA-Z0-9 ,:{}\\[\\]]{0,24}\"",
+            1 => "\\PC{0,12}".prop_map(|text| Value::from(text).to_string()),
+            1 => Just("\"Jos\\u00e9 \\\"Pepe\\\" \\n\"".to_owned()),
+            1 => Just("null".to_owned()),
+        ]
+    };
+    let word =
+        prop::sample::select(vec!["true", "false", "null", "\"2026-11-01\"", "{}", "[]", "1"]);
+    let item = (number(), number(), string()).prop_map(|(long, price, note)| {
+        format!("{{\"a_name_of_more_than_thirty_two_bytes_in_all\":{long},\"price\":{price},\"note\":{note}}}")
+    });
+    let lists = (prop::collection::vec(string(), 0..3), prop::collection::vec(item, 0..5));
+    let scalars = (prop::array::uniform6(number()), string(), string(), word);
+    (scalars, lists, 0u8..12).prop_map(|((numbers, name, city, word), (tags, items), how)| {
+        let [id, count, price, big, zip, last] = numbers;
+        let (flag, day) = if word.starts_with('"') { ("true", word) } else { (word, "null") };
+        let (tags, items) = (tags.join(","), items.join(","));
+        let text = format!(
+            "{{\"id\":{id},\"count\":{count},\"name\":{name},\"price\":{price},\"big\":{big},\
+             \"flag\":{flag},\"day\":{day},\"place\":{{\"city\":{city},\"zip\":{zip}}},\
+             \"tags\":[{tags}],\"items\":[{items}],\"last\":{last}}}"
+        );
+        match how {
+            0 => text.replace(':', ": ").replace(',', ", "),
+            1 => text.replace('{', "{ ").replace(']', " ]"),
+            2 => text.replacen("\"id\"", "\"other\"", 1),
+            3 => text.replacen("[]", "null", 1),
+            _ => text,
+        }
+    })
+}
+
 /// The rows of some texts, each a list of values, and which texts were refused.
 fn read(fields: &[Field], texts: &[&[u8]], on_mistake: OnMistake) -> (Vec<Value>, Vec<usize>) {
-    let mut reader = JsonReader::new(fields, on_mistake).unwrap();
+    let mut reader = JsonReader::new(fields, on_mistake).unwrap().in_two_passes(true);
     let mut refused = Vec::new();
     let mut column = binary_column(texts.iter().map(|text| Some(*text)));
     reader.read_column(&column.view(), |row, mistake| {
@@ -283,6 +333,33 @@ fn has_map(data_type: &DataType) -> bool {
         DataType::Map { .. } => true,
         DataType::Array { element, .. } => has_map(element),
         _ => data_type.fields().iter().any(|field| has_map(&field.data_type)),
+    }
+}
+
+/// As many elements as there are, however few the records before had.
+#[test]
+fn an_array_may_suddenly_be_long() {
+    let fields = parse_schema("id long, l array<struct<n: long, s: string>>").unwrap().fields;
+    let text = |id: usize, count: usize| {
+        let items = (0..count).map(|n| format!("{{\"n\":{n},\"s\":\"{n}\"}}"));
+        format!("{{\"id\":{id},\"l\":[{}]}}", items.collect::<Vec<_>>().join(","))
+    };
+    let lengths = [1, 0, 3, 2_000, 1, 200_000, 2, 70_000, 1];
+    let texts: Vec<String> =
+        lengths.iter().cycle().take(45).enumerate().map(|(id, count)| text(id, *count)).collect();
+    let mut reader = JsonReader::new(&fields, OnMistake::Reject).unwrap().in_two_passes(true);
+    let mut column = binary_column(texts.iter().map(|text| Some(text.as_bytes())));
+    reader.read_column(&column.view(), |row, mistake| panic!("{row}: {mistake}"));
+    let [ids, lists] = reader.columns_mut() else { panic!("two columns") };
+    let (ids, lists) = (ids.view(), lists.view());
+    for (row, count) in lengths.iter().cycle().take(45).enumerate() {
+        let range = lists.range(row);
+        assert_eq!((ids.longs()[row], range.len()), (row as i64, *count));
+        let [numbers, strings] = lists.elements().children() else { panic!("two members") };
+        for (n, index) in range.enumerate() {
+            assert_eq!(numbers.longs()[index], n as i64);
+            assert_eq!(strings.str_at(index), n.to_string());
+        }
     }
 }
 
@@ -350,6 +427,32 @@ proptest! {
                     prop_assert!(mistake.contains(", found "), "{mistake}");
                 }
             }
+        }
+    }
+
+    /// Records that are all alike are read in two passes, many at a time, in WebAssembly; `JsonReader::read` knows only the one pass.
+    #[test]
+    fn regular_records_are_read_as_each_alone(
+        records in prop::collection::vec(regular(), 1..160),
+        patches in prop::collection::vec((0usize..160, 0usize..200, any::<u8>()), 0..3),
+    ) {
+        let mut texts: Vec<Vec<u8>> = records.into_iter().map(String::into_bytes).collect();
+        let count = texts.len();
+        for (text, at, byte) in patches {
+            let text = &mut texts[text % count];
+            let at = at % text.len();
+            text[at] = b"\"\\{}[],:0e.-'\xc3\x00 "[usize::from(byte) % 16];
+        }
+        let fields = parse_schema(REGULAR).unwrap().fields;
+        let bytes: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+        for on_mistake in [OnMistake::Permissive, OnMistake::Reject] {
+            let (together, refused) = read(&fields, &bytes, on_mistake);
+            let mut reader = JsonReader::new(&fields, on_mistake).unwrap();
+            let refused_alone =
+                (0..count).filter(|&index| reader.read(bytes[index]).is_err()).collect::<Vec<_>>();
+            let views: Vec<_> = reader.columns_mut().iter_mut().map(|c| c.view()).collect();
+            prop_assert_eq!(together, rows_to_json(&views, count));
+            prop_assert_eq!(refused, refused_alone);
         }
     }
 

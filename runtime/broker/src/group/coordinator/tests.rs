@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::offsets::CommitRequest;
 use super::*;
 use crate::clock::ManualClock;
 use crate::disk::OsDisk;
@@ -81,7 +82,7 @@ async fn a_log_that_has_outgrown_its_state_is_rewritten_without_loss() {
         first.commit("g", "t", offset, &metadata).await;
     }
     let before = first.log.size_bytes();
-    assert!(before > super::super::offsets_log::REWRITE_BYTES_MIN);
+    assert!(before > crate::log::replay::REWRITE_BYTES_MIN);
     first.coordinator.rewrite_if_overgrown().await.unwrap();
     let after = first.log.size_bytes();
     assert!(after < before / 3, "{before} bytes became {after}");

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::ending::markers_durable;
 use super::*;
 use crate::broker::Broker;
 use crate::clock::ManualClock;
@@ -10,7 +11,7 @@ use crate::disk::Disk;
 use crate::disk::faults::FaultDisk;
 use crate::group::CommittedOffset;
 use crate::log::Isolation;
-use crate::log::batch_builder::BatchProducer;
+use crate::log::batch_builder::{BatchBuilder, BatchProducer};
 use crate::log::record_batch::Header;
 
 const ID: &str = "pipeline-1";

@@ -1,0 +1,10 @@
+// A flatten, and a module of its own: one row per item.
+import { stage } from "@gristmill/stage";
+
+export const { describe, process } = stage({
+  name: "explode_items",
+  reads: "items array<struct<item_id long, name string>>",
+  makes: "item_id long, name string",
+  drops: ["items"],
+  row: ({ items }) => (items ?? []).filter((item) => item !== null),
+});
