@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -16,6 +16,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
+
+use crate::question;
 
 /// How long a cluster may take to answer the first time before it counts as out of reach.
 pub const REACH_TIME_MAX: Duration = Duration::from_secs(10);
@@ -271,11 +273,11 @@ pub(crate) fn describe(error: &KafkaError) -> String {
 }
 
 /// Polls a consumer's own queue on a thread until nobody else holds the consumer: log lines,
-/// errors.
+/// errors. The thread is the last that holds it: its end takes time, and is not anybody else's.
 fn take_events(consumer: &Arc<KafkaConsumer>) -> Result<()> {
-    let held: Weak<KafkaConsumer> = Arc::downgrade(consumer);
+    let consumer = consumer.clone();
     let take = move || {
-        while let Some(consumer) = held.upgrade() {
+        while Arc::strong_count(&consumer) > 1 {
             if let Some(Err(error)) = consumer.poll(EVENT_WAIT_MAX) {
                 tracing::debug!(target: "kafka", "{error}");
             }
@@ -326,6 +328,12 @@ pub(crate) fn asked<T>(
             let reason = describe(&error);
             let words = format!("the Kafka cluster at {} answers: {reason}", cluster.bootstrap);
             return Err(refusal(code, words));
+        }
+        if question::is_given_up() {
+            bail!(
+                "nobody waits any more for what the Kafka cluster at {} answers",
+                cluster.bootstrap
+            );
         }
         if begun.elapsed() >= time_max {
             let reason = trouble.last.unwrap_or_else(|| describe(&error));

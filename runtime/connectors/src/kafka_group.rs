@@ -9,7 +9,7 @@
 //! a process that was away for too long cannot commit under a membership that it got later.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -56,12 +56,21 @@ const JOIN_TIME_MAX: Duration = Duration::from_secs(320);
 const RELEASE_TIME_MAX: Duration = Duration::from_secs(280);
 
 /// How long a process that ends waits for the group to hear of it.
-const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
+pub(crate) const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long a consumer that is being closed may go on asking for an answer that it needs only if it is not closed by then.
+const DECLINE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// See the module documentation.
 pub(crate) struct Membership {
     group: String,
+    // Dropped before the place, which waits for the thread that holds it longest.
     consumer: Arc<BaseConsumer<GroupEvents>>,
+    place: Place,
+}
+
+/// What is given up when the membership ends.
+struct Place {
     shared: Arc<Shared>,
 }
 
@@ -86,7 +95,10 @@ struct State {
     leaving_awaited: bool,
     /// An error that no waiting mends.
     failed: Option<String>,
+    /// The membership ends.
     closed: bool,
+    /// The group has been told so.
+    left: bool,
 }
 
 struct Assigned {
@@ -115,7 +127,7 @@ impl Membership {
             config.create_with_context(context).map_err(|error| cluster.misconfigured(&error))?;
         let consumer = Arc::new(consumer);
         take_events(&consumer, &shared)?;
-        Ok(Membership { group: group.to_string(), consumer, shared })
+        Ok(Membership { group: group.to_string(), consumer, place: Place { shared } })
     }
 
     /// The partitions that are ours; waits until the group has shared out. Empty if there is nothing
@@ -132,9 +144,9 @@ impl Membership {
         }
         let begun = Instant::now();
         loop {
-            let changed = self.shared.changed.notified();
+            let changed = self.place.shared.changed.notified();
             {
-                let state = self.shared.state();
+                let state = self.place.shared.state();
                 if let Some(reason) = &state.failed {
                     bail!("group `{}` does not let us in: {reason}", self.group);
                 }
@@ -162,7 +174,7 @@ impl Membership {
     /// Tells the group what we want to read, where that is new.
     fn subscribe(&self, topics: &BTreeSet<String>) -> Result<()> {
         {
-            let mut state = self.shared.state();
+            let mut state = self.place.shared.state();
             if state.topics.iter().eq(topics) {
                 return Ok(());
             }
@@ -181,21 +193,21 @@ impl Membership {
 
     /// As [`Source::rebalance`](gristmill_engine::source::Source::rebalance).
     pub(crate) fn rebalance(&self) -> Option<Rebalance> {
-        self.shared.state().leaving.clone()
+        self.place.shared.state().leaving.clone()
     }
 
     /// As [`Source::released`](gristmill_engine::source::Source::released).
     pub(crate) fn released(&self) {
         let cooperative =
             matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        self.shared.released(cooperative);
+        self.place.shared.released(cooperative);
     }
 
     /// Who we are in the group, for a commit.
     ///
     /// Errors: the group has taken the partitions away.
     pub(crate) fn metadata(&self) -> Result<Arc<ConsumerGroupMetadata>> {
-        let state = self.shared.state();
+        let state = self.place.shared.state();
         match (&state.assigned, &state.leaving) {
             (Some(assigned), None | Some(Rebalance::Revoked(_))) => Ok(assigned.metadata.clone()),
             _ => {
@@ -245,14 +257,14 @@ pub(crate) fn rewind(code: Option<RDKafkaErrorCode>) -> Rewind {
     }
 }
 
-impl Drop for Membership {
+impl Drop for Place {
     /// The thread of the consumer leaves the group, so that others go on at once.
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.closed = true;
         self.shared.let_go.notify_all();
         let begun = Instant::now();
-        while Arc::strong_count(&self.shared) > 2 && begun.elapsed() < LEAVE_TIME_MAX {
+        while !state.left && begun.elapsed() < LEAVE_TIME_MAX {
             let wait = self.shared.let_go.wait_timeout(state, POLL_WAIT);
             state = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -337,6 +349,9 @@ impl ConsumerContext for GroupEvents {
         partitions: &mut TopicPartitionList,
     ) {
         match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS if self.shared.state().closed => {
+                decline(consumer);
+            }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 if let Err(error) = self.assign(consumer, partitions) {
                     tracing::warn!(target: "kafka", "cannot take an assignment: {error:#}");
@@ -396,20 +411,32 @@ impl GroupEvents {
     }
 }
 
+/// Takes nothing of an assignment that comes while the consumer is being closed. librdkafka has mostly closed it by then,
+/// and to answer a consumer that is closed takes for ever (seen with 2.12: the question is dropped, its asker waits on).
+fn decline(consumer: &BaseConsumer<GroupEvents>) {
+    let begun = Instant::now();
+    while !consumer.closed() {
+        if begun.elapsed() > DECLINE_TIME_MAX {
+            if let Err(error) = consumer.unassign() {
+                tracing::debug!(target: "kafka", "cannot give partitions back: {error}");
+            }
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
 fn names(list: &TopicPartitionList) -> BTreeSet<TopicPartition> {
     let elements = list.elements();
     elements.iter().map(|at| TopicPartition::new(at.topic(), at.partition())).collect()
 }
 
-/// Polls the consumer on a thread until the membership is dropped, then leaves the group.
+/// Polls the consumer on a thread until the membership is dropped, then leaves the group. To leave takes answers of the
+/// cluster, so the thread is the last that holds the consumer: nobody else's thread is held up by its end.
 fn take_events(consumer: &Arc<BaseConsumer<GroupEvents>>, shared: &Arc<Shared>) -> Result<()> {
-    let held: Weak<BaseConsumer<GroupEvents>> = Arc::downgrade(consumer);
-    let shared = shared.clone();
+    let (consumer, shared) = (consumer.clone(), shared.clone());
     let take = move || {
-        while let Some(consumer) = held.upgrade() {
-            if shared.state().closed {
-                break;
-            }
+        while !shared.state().closed {
             if let Some(Err(error)) = consumer.poll(POLL_WAIT) {
                 let code = error.rdkafka_error_code();
                 tracing::debug!(target: "kafka", ?code, "group: {error}");
@@ -419,6 +446,8 @@ fn take_events(consumer: &Arc<BaseConsumer<GroupEvents>>, shared: &Arc<Shared>) 
                 }
             }
         }
+        drop(consumer);
+        shared.state().left = true;
         shared.let_go.notify_all();
     };
     let thread = std::thread::Builder::new().name("kafka-group".into());

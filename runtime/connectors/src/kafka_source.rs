@@ -25,6 +25,7 @@ use regex::Regex;
 use crate::kafka_client::{self, ATTEMPT_TIME_MAX, Cluster, KafkaConsumer, REACH_TIME_MAX};
 use crate::kafka_group::Membership;
 use crate::message_queue::{Event, Message, MessageQueue};
+use crate::question;
 use crate::record_columns::RecordColumns;
 
 /// Topics and partitions are looked for anew after this long.
@@ -161,7 +162,7 @@ impl KafkaSource {
         question: impl FnOnce(&SourceClient) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let client = self.client.clone();
-        tokio::task::spawn_blocking(move || question(&client)).await?
+        question::ask(move || question(&client)).await
     }
 }
 
@@ -216,8 +217,7 @@ impl Source for KafkaSource {
         let columns = RecordColumns::new(columns)?;
         let (client, partition) = (self.client.clone(), partition.clone());
         let open = move || KafkaReader::open(client, partition, begin, columns);
-        let reader = tokio::task::spawn_blocking(open).await??;
-        Ok(Box::new(reader))
+        Ok(Box::new(question::ask(open).await?))
     }
 }
 

@@ -51,6 +51,7 @@ mod log_sizes;
 mod message_queue;
 mod native_admin;
 mod offset_ranges;
+mod question;
 mod recent;
 mod record_columns;
 mod record_json;

@@ -26,7 +26,7 @@ use crate::kafka_source::{KafkaSource, KafkaSourceSetup, READ_TIME_MAX};
 use crate::reopen::Reopener;
 use crate::table_progress::TablesWithProgress;
 use crate::topic_store::{SharedTopicStore, Together, TopicStore, TopicStoreSetup};
-use crate::{admin, transaction};
+use crate::{admin, question, transaction};
 
 /// The process that the pipelines run in.
 #[derive(Debug, Clone)]
@@ -131,7 +131,7 @@ impl<'a> Opening<'a> {
     ) -> Result<()> {
         let (topic, built_in) = (topic.to_string(), self.is_in_process(&cluster));
         let check = move || topic_or_makeable(&cluster, &topic, partitions, built_in).map(drop);
-        tokio::task::spawn_blocking(check).await?
+        question::ask(check).await
     }
 
     /// Whether the topic sinks of the source's cluster can share a producer.

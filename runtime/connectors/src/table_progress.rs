@@ -17,6 +17,7 @@ use gristmill_engine::sink::{Commit, Committed, When};
 use crate::delta_sink::DeltaSink;
 use crate::group_cursors::{self, Owner};
 use crate::kafka_group::Membership;
+use crate::question;
 
 /// The group hears of progress at most this often while the pipeline runs.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -67,7 +68,7 @@ impl TablesWithProgress {
         }
         told.at = Some(Instant::now());
         let (asked, member) = (stored.keys().cloned().collect::<Vec<_>>(), self.member.clone());
-        let held = tokio::task::spawn_blocking(move || member.held(&asked)).await??;
+        let held = question::ask(move || member.held(&asked)).await?;
         let owners: Vec<_> = self.tables.iter().map(|(owner, _)| owner).collect();
         let others = held.others(&self.pipeline, &owners)?;
         let list = group_cursors::offsets(&self.pipeline, &stored, &others)?;

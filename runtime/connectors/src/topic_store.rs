@@ -27,7 +27,7 @@ use crate::group_cursors::{self, Held, Others, Owner};
 use crate::kafka_client::{self, AWAY_TIME_MAX, Cluster, KafkaConsumer};
 use crate::kafka_group::Membership;
 use crate::kafka_producer::{ProducerClient, TopicProducer, Transactional};
-use crate::transaction;
+use crate::{question, transaction};
 
 /// A stretch of offsets without records is committed at most this often while the pipeline runs.
 const ROWLESS_COMMIT_EVERY: Duration = Duration::from_secs(1);
@@ -140,7 +140,7 @@ impl TopicStore {
     async fn held(self: &Arc<Self>, partitions: &[TopicPartition]) -> Result<Held> {
         let (store, asked) = (self.clone(), partitions.to_vec());
         let ask = move || group_cursors::held(&store.cursors, &store.setup.source, &asked);
-        let held = tokio::task::spawn_blocking(ask).await??;
+        let held = question::ask(ask).await?;
         let owners: Vec<_> = self.outputs.iter().map(|output| &output.owner).collect();
         write(&self.others).extend(held.others(&self.setup.pipeline, &owners)?);
         Ok(held)

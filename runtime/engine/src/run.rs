@@ -158,7 +158,10 @@ impl Run {
         if let Some(reloader) = reloader {
             reloader.end().await;
         }
-        ended.map(|()| self.status.snapshot())
+        let ended = ended.map(|()| self.status.snapshot());
+        // Clients wait for answers before they end: not on a thread that the broker in this process may need to answer.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+        ended
     }
 
     fn reloader(&self) -> Option<Task> {
