@@ -518,9 +518,9 @@ async fn a_place_in_the_group_is_given_up_at_any_moment() {
     let broker = TestBroker::start().await;
     broker.topic("orders", 1).await;
     let topics = BTreeSet::from(["orders".to_string()]);
-    for moment in 0..30 {
+    for moment in 0..15 {
         let member = Membership::new(&broker.cluster, "gristmill-orders", Some("a")).unwrap();
-        let joining = tokio::time::timeout(Duration::from_millis(2 * moment), async {
+        let joining = tokio::time::timeout(Duration::from_millis(4 * moment), async {
             member.assigned(&topics).await.unwrap()
         });
         // Whether it was in time is of no account.
