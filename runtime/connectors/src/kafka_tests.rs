@@ -28,7 +28,7 @@ use crate::admin::{self, RecordProducer};
 use crate::dead_letter_sink::DeadLetterTopic;
 use crate::group_cursors::{self, Others, Owner};
 use crate::kafka_client::Cluster;
-use crate::kafka_group::{LEAVE_TIME_MAX, Membership};
+use crate::kafka_group::Membership;
 use crate::kafka_producer::Transactional;
 use crate::kafka_sink::{KafkaSink, SharedHeaders};
 use crate::kafka_source::{KafkaSource, KafkaSourceSetup};
@@ -509,26 +509,6 @@ async fn nothing_to_read_needs_no_group() {
         member.assigned(&BTreeSet::new()).await.unwrap()
     });
     assert!(assigned.await.unwrap().is_empty());
-}
-
-/// A pipeline that was stopped while it joined its group never ended: librdkafka never answers an assignment that it has
-/// given out and taken back with the end of the client.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_place_in_the_group_is_given_up_at_any_moment() {
-    let broker = TestBroker::start().await;
-    broker.topic("orders", 1).await;
-    let topics = BTreeSet::from(["orders".to_string()]);
-    for moment in 0..15 {
-        let member = Membership::new(&broker.cluster, "gristmill-orders", Some("a")).unwrap();
-        let joining = tokio::time::timeout(Duration::from_millis(4 * moment), async {
-            member.assigned(&topics).await.unwrap()
-        });
-        // Whether it was in time is of no account.
-        let _ = joining.await;
-        let began = Instant::now();
-        tokio::task::spawn_blocking(move || drop(member)).await.unwrap();
-        assert!(began.elapsed() < LEAVE_TIME_MAX, "not left within {LEAVE_TIME_MAX:?}");
-    }
 }
 
 /// A filter that drops every record: the group hears how far it is, readers get no marker to skip.
