@@ -5,8 +5,9 @@
 //! - `three WASM stages`: the engine's own lane from record columns to the sink's record batch;
 //! - `topic to topic`: the whole pipeline on the built-in broker, from producer's topic to the sink's.
 //!
-//! Rounds alternate, medians are shown. Times are CPU times of the working thread, but for the last.
-//! `ORDERS=n ROUNDS=n cargo xtask bench` changes the size.
+//! Rounds alternate. Shown are the medians of the times and of the ratios within a round, which a machine that is busier
+//! in some rounds than in others does not move. Times are CPU times of the working thread, but for the last.
+//! `ORDERS=n ROUNDS=n cargo xtask bench` changes the size, `CASE="shuffled keys"` leaves out all others.
 
 #[path = "chain/columns.rs"]
 mod columns;
@@ -37,10 +38,15 @@ fn main() -> Result<()> {
         .collect();
     println!("stages: {}\n", sizes.join(", "));
     println!("{:<26}{:<20}{:>12}{:>12}{:>8}", "orders", "way", "orders/s", "µs/order", "ratio");
-    for case in Case::ALL {
+    let only = std::env::var("CASE").ok();
+    for case in
+        Case::ALL.into_iter().filter(|case| only.as_deref().is_none_or(|o| o == case.name()))
+    {
         bench(&Input::new(case, count), rounds)?;
     }
-    topics::bench(&Input::new(Case::Course, count))?;
+    if only.is_none() {
+        topics::bench(&Input::new(Case::Course, count))?;
+    }
     println!("\npeak RSS of this process: {} MB", measure::peak_rss_mb()?);
     Ok(())
 }
@@ -59,18 +65,18 @@ fn bench(input: &Input, rounds: usize) -> Result<()> {
             "rows differ: {rows} typed, {of_native} native, {of_wasm} WASM"
         );
     }
-    let yardstick = typed_times.median();
     for (way, times) in [
         ("typed serde", &typed_times),
         ("native columns", &native_times),
         ("three WASM stages", &wasm_times),
     ] {
-        measure::line(input.case.name(), way, input.len(), times.median(), yardstick);
+        let ratio = typed_times.median_ratio(times);
+        measure::line(input.case.name(), way, input.len(), times.median(), ratio);
     }
     let micros = wasm_times.median() * 1e6 / input.len() as f64;
     let [guests, boundary, engine] = chain.shares().map(|share| share * micros);
     let share = boundary / micros * 100.0;
-    let of_native = native_times.median() / wasm_times.median();
+    let of_native = native_times.median_ratio(&wasm_times);
     println!(
         "{:<26}modules {guests:.2} + boundary {boundary:.2} ({share:.0} %) + engine {engine:.2} µs\n\
          {:<26}WASM / native columns: {of_native:.2}\n",

@@ -5,12 +5,9 @@
 //! and values are gathered once, when a stage reads the column or a sink stores it.
 
 use anyhow::{Context, Result};
-use arrow_array::{ArrayRef, UInt32Array};
-use arrow_buffer::ScalarBuffer;
-use arrow_select::take::take;
+use arrow_array::ArrayRef;
 
-/// Row numbers into some array, one per row of a batch.
-type Rows = ScalarBuffer<u32>;
+use crate::gather::{Rows, take};
 
 /// One column on its way: row `i` is `array[rows[i]]`, or `array[i]` without `rows`.
 #[derive(Debug, Clone)]
@@ -72,8 +69,7 @@ impl Batch {
         let column =
             self.columns[index].as_mut().with_context(|| format!("column {index} was pruned"))?;
         if let Some(rows) = column.rows.take() {
-            let indices = UInt32Array::new(rows, None);
-            column.array = take(&column.array, &indices, None).context("cannot gather rows")?;
+            column.array = take(&column.array, rows).context("cannot gather rows")?;
         }
         Ok(column.array.clone())
     }

@@ -13,6 +13,7 @@ pub mod cursors;
 pub mod dead_letter;
 pub mod failure;
 mod failure_budget;
+mod gather;
 pub mod guarantee;
 pub mod lane;
 pub mod ledger;

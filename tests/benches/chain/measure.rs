@@ -46,16 +46,24 @@ impl Figures {
     }
 
     pub fn median(&self) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted[sorted.len() / 2]
+        median(self.0.clone())
+    }
+
+    /// By how much another way is faster, round by round.
+    pub fn median_ratio(&self, other: &Figures) -> f64 {
+        median(self.0.iter().zip(&other.0).map(|(mine, others)| mine / others).collect())
     }
 }
 
-pub fn line(case: &str, way: &str, orders: usize, seconds: f64, yardstick: f64) {
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+pub fn line(case: &str, way: &str, orders: usize, seconds: f64, ratio: f64) {
     let rate = orders as f64 / seconds;
     let micros = seconds * 1e6 / orders as f64;
-    println!("{case:<26}{way:<20}{rate:>12.0}{micros:>12.2}{:>8.2}", yardstick / seconds);
+    println!("{case:<26}{way:<20}{rate:>12.0}{micros:>12.2}{ratio:>8.2}");
 }
 
 /// `VmHWM` of this process.

@@ -32,6 +32,10 @@ const PLACE_BYTES: usize = 64;
 /// Readable bytes behind the last buffer of an input.
 const READ_AHEAD_BYTES: usize = 64;
 
+/// Bytes that are copied at once. The C library copies longer ones by an instruction for strings, which is far slower on
+/// some processors where source and target lie badly to each other.
+const COPY_BYTES: usize = 2048;
+
 /// Offsets of the header's fields.
 mod header {
     pub(super) const HEADER_SIZE: usize = 4;

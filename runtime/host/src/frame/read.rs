@@ -7,7 +7,7 @@
 use super::guest_bytes::{GuestBytes, u16_at, u32_at};
 use super::plan::{PlannedArray, Planner};
 use super::text::string_array;
-use super::{DESCRIPTOR_SIZE, FLAG_ROWS, HEADER_SIZE, MAGIC, bad, header, placed};
+use super::{COPY_BYTES, DESCRIPTOR_SIZE, FLAG_ROWS, HEADER_SIZE, MAGIC, bad, header, placed};
 use crate::output::{Failure, Output, Rows, check_nulls};
 use crate::{Limits, ProcessError};
 use arrow_array::types::{self, ArrowPrimitiveType};
@@ -187,7 +187,7 @@ impl Arena {
     /// Copies bytes to the next place and answers where that is.
     fn place(&mut self, bytes: &[u8]) -> usize {
         let at = self.buffer.len();
-        self.buffer.extend_from_slice(bytes);
+        bytes.chunks(COPY_BYTES).for_each(|bytes| self.buffer.extend_from_slice(bytes));
         self.buffer.resize(placed(self.buffer.len()), 0);
         at
     }

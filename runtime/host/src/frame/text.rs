@@ -30,6 +30,10 @@ pub(super) fn string_array(
 /// True if the values are UTF-8 and no offset splits a character. The offsets are monotone and the
 /// last one is within the values.
 fn is_text(offsets: &OffsetBuffer<i32>, values: &[u8]) -> bool {
+    // The common case; no offset can split a character of one byte.
+    if values.is_ascii() {
+        return true;
+    }
     let Ok(text) = simdutf8::basic::from_utf8(values) else {
         return false;
     };

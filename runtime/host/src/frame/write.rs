@@ -4,7 +4,9 @@
 //! with offsets rebased to 0, a bitmap that begins within a byte is shifted, a nested child sends
 //! the range that its parent names.
 
-use super::{DESCRIPTOR_SIZE, HEADER_SIZE, MAGIC, PLACE_BYTES, READ_AHEAD_BYTES, header, placed};
+use super::{
+    COPY_BYTES, DESCRIPTOR_SIZE, HEADER_SIZE, MAGIC, PLACE_BYTES, READ_AHEAD_BYTES, header, placed,
+};
 use arrow_array::cast::AsArray;
 use arrow_array::types::ArrowPrimitiveType;
 use arrow_array::{Array, ArrayRef, PrimitiveArray, types};
@@ -245,7 +247,10 @@ fn native_bytes<'a, T: ArrowNativeType>(
 fn copy(piece: &Piece<'_>, target: &mut [u8]) {
     match piece {
         Piece::Absent => {}
-        Piece::Bytes(bytes) => target.copy_from_slice(bytes),
+        Piece::Bytes(bytes) => {
+            let places = target.chunks_mut(COPY_BYTES).zip(bytes.chunks(COPY_BYTES));
+            places.for_each(|(place, bytes)| place.copy_from_slice(bytes));
+        }
         Piece::Bits { bytes, first_bit, bit_count } => {
             copy_bits(bytes, *first_bit, *bit_count, target);
         }

@@ -6,12 +6,12 @@
 //! WebAssembly, where a compiler keeps none across a call; and values that are converted one after the other do not wait
 //! for each other.
 //!
-//! A text that is not as expected, down to a second blank, is left to the parser of one pass (`object.rs`), which knows
-//! all of JSON.
+//! A text that is not as expected, down to the blanks, is left to the parser of one pass (`object.rs`), which knows all of
+//! JSON. Which blanks are expected is guessed from the texts, too.
 
 use super::plan::{Kind, Object};
 use super::trace::RUN_STEPS;
-use super::written::Written;
+use super::written::{Style, Written};
 
 /// Where one value lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +45,11 @@ pub(super) struct Outline {
     /// Of the documents, then of the elements of each array.
     pub(super) tables: Vec<Table>,
     pub(super) spots: Vec<Spot>,
+    style: Style,
 }
 
 pub(super) struct Step {
-    /// Of a scalar. Others have none, so that the loop over scalars stops here.
+    /// Of a scalar, with the comma or brace before it. Others have none, so that the loop over scalars stops here.
     pub(super) key: Written,
     /// Index of the member in its struct.
     pub(super) member: usize,
@@ -57,7 +58,7 @@ pub(super) struct Step {
 
 pub(super) enum StepKind {
     Scalar,
-    /// `{` of a struct within a struct. Its members follow, and become part of the same table.
+    /// The key of a struct within a struct. Its members follow, and become part of the same table.
     Struct(Box<Written>),
     /// `}` of it.
     EndStruct,
@@ -95,10 +96,10 @@ pub(super) struct Table {
 
 impl Outline {
     /// An outline for so many texts at a time. None: the schema has a type that cannot be outlined, or
-    /// too many members.
-    pub(super) fn new(plan: &Object, texts: usize) -> Option<Outline> {
-        let mut outline =
-            Outline { steps: Vec::new(), tables: vec![Table::default()], spots: Vec::new() };
+    /// no members, or too many.
+    pub(super) fn new(plan: &Object, texts: usize, style: Style) -> Option<Outline> {
+        let (steps, tables, spots) = (Vec::new(), vec![Table::default()], Vec::new());
+        let mut outline = Outline { steps, tables, spots, style };
         outline.push_members(plan, 0)?;
         // As many as a run looks at, so that one check is enough for it.
         (0..RUN_STEPS).for_each(|_| outline.push(usize::MAX, StepKind::End));
@@ -117,9 +118,15 @@ impl Outline {
     }
 
     fn push_members(&mut self, plan: &Object, table: usize) -> Option<()> {
-        for index in plan.order() {
+        let order = plan.order();
+        // Without a first key nobody would look at the brace.
+        order.first()?;
+        for (place, index) in order.into_iter().enumerate() {
             let member = &plan.members[index];
-            let key = member.written.clone();
+            let key = match place {
+                0 => Written::first(&member.name, self.style),
+                _ => Written::further(&member.name, self.style),
+            };
             match &member.kind {
                 Kind::Map(_) => return None,
                 Kind::Struct(inner) => {
@@ -161,10 +168,14 @@ impl Outline {
         Some(())
     }
 
-    /// Does it expect the members in another order than the plan does by now?
-    pub(super) fn is_outdated(&self, plan: &Object) -> bool {
+    /// Does it expect another style, or the members in another order than the plan does by now?
+    pub(super) fn is_outdated(&self, plan: &Object, style: Style) -> bool {
         let mut steps = self.steps.iter();
-        !expects_order(&mut steps, plan)
+        self.style != style || !expects_order(&mut steps, plan)
+    }
+
+    pub(super) fn style(&self) -> Style {
+        self.style
     }
 
     /// Gives each table its part of `spots`: as long as it is, or double if it was too short and is not too long.

@@ -7,6 +7,7 @@ use super::mistake::{Mistake, Stop};
 use super::object::Parser;
 use super::outline::Outline;
 use super::plan::Object;
+use super::written::Style;
 use crate::column::Column;
 use crate::column_view::ColumnView;
 use crate::error::Error;
@@ -78,7 +79,8 @@ impl JsonReader {
     /// Whether texts that are alike are read in two passes, for tests and benchmarks: the rows are the same. By default
     /// they are in WebAssembly, where it takes a tenth less time, and nowhere else, where it takes a tenth more.
     pub fn in_two_passes(mut self, wanted: bool) -> JsonReader {
-        self.outline = if wanted { Outline::new(&self.plan, BLOCK_TEXTS) } else { None };
+        self.outline =
+            if wanted { Outline::new(&self.plan, BLOCK_TEXTS, Style::default()) } else { None };
         self
     }
 
@@ -121,7 +123,8 @@ impl JsonReader {
             if block.stopped == 0 {
                 continue;
             }
-            let detour = self.detour_behind(&block).min(texts.len() - index);
+            let stopped_at = (index < texts.len()).then(|| texts.bytes_at(index));
+            let detour = self.detour_behind(&block, stopped_at).min(texts.len() - index);
             for index in index..index + detour {
                 if let Err(mistake) = self.read_element(texts, index) {
                     on_mistake(index, &mistake);
@@ -168,12 +171,13 @@ impl JsonReader {
         Block { read: count, stopped: usize::from(count < BLOCK_TEXTS) }
     }
 
-    /// How many texts are read one by one behind a block that was stopped.
-    fn detour_behind(&mut self, block: &Block) -> usize {
-        if let Some(outline) = &self.outline
-            && outline.is_outdated(&self.plan)
-        {
-            self.outline = Outline::new(&self.plan, BLOCK_TEXTS);
+    /// How many texts are read one by one behind a block that was stopped by this text.
+    fn detour_behind(&mut self, block: &Block, text: Option<&[u8]>) -> usize {
+        if let Some(outline) = &self.outline {
+            let style = text.and_then(Style::of).unwrap_or(outline.style());
+            if outline.is_outdated(&self.plan, style) {
+                self.outline = Outline::new(&self.plan, BLOCK_TEXTS, style);
+            }
         }
         let last = if block.read > self.detour { 0 } else { self.detour };
         self.detour = (last * 2).clamp(1, DETOUR_TEXTS_MAX);

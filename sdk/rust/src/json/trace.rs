@@ -10,14 +10,8 @@ use super::written::Written;
 pub(super) const RUN_STEPS: usize = 8;
 
 /// What a text goes on with.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// A key.
-    Key,
-    /// A key of what is no scalar, or of a scalar with a surprise.
-    Other,
-    /// A comma, or what ends a container.
-    Behind,
+    Member,
     /// Whatever: the document has ended.
     End,
 }
@@ -35,28 +29,17 @@ impl Outline {
 
     #[inline(never)]
     fn trace_text(&mut self, cursor: Cursor<'_>) -> bool {
-        let Outline { steps, tables, spots } = self;
+        let Outline { steps, tables, spots, .. } = self;
         let out = tables[0].next;
         let mut trace = Trace { steps, tables, spots, cursor, at: 0, out };
-        if !step_in(&mut trace.cursor, b'{') {
-            return false;
-        }
-        let mut next = Next::Key;
-        // Most turns go through all of it.
         loop {
-            if next == Next::Key {
-                next = trace.scalars();
+            if trace.scalars() {
+                continue;
             }
-            if next == Next::Other {
-                let Some(found) = trace.other() else { return false };
-                next = found;
-            }
-            if next == Next::Behind {
-                let Some(found) = trace.behind() else { return false };
-                next = found;
-            }
-            if next == Next::End {
-                break;
+            match trace.other() {
+                Some(Next::Member) => {}
+                Some(Next::End) => break,
+                None => return false,
             }
         }
         let (out, cursor) = (trace.out, trace.cursor);
@@ -78,51 +61,53 @@ struct Trace<'o, 't> {
 }
 
 impl Trace<'_, '_> {
-    /// Where most time is spent: scalars without a surprise.
+    /// Where most time is spent: scalars without a surprise. False: what is next is none.
     #[inline(always)]
-    fn scalars(&mut self) -> Next {
+    fn scalars(&mut self) -> bool {
         let steps = self.steps.get(self.at..).and_then(<[Step]>::first_chunk);
         let spots = self.spots.get_mut(self.out..).and_then(<[Spot]>::first_chunk_mut);
-        let (Some(steps), Some(spots)) = (steps, spots) else { return Next::Other };
+        let (Some(steps), Some(spots)) = (steps, spots) else { return false };
         let (mut cursor, mut taken) = (self.cursor, 0);
-        let next = run(&mut cursor, steps, spots, &mut taken);
+        let all = run(&mut cursor, steps, spots, &mut taken);
         self.cursor = cursor;
         (self.at, self.out) = (self.at + taken, self.out + taken);
-        next
+        all
     }
 
-    /// Any member.
+    /// Any step.
     #[inline(always)]
     fn other(&mut self) -> Option<Next> {
         self.cursor.need_text().ok()?;
         let steps = self.steps;
-        match &steps.get(self.at)?.kind {
+        let step = steps.get(self.at)?;
+        match &step.kind {
             StepKind::Scalar => {
-                let spot = long_scalar(&mut self.cursor, &steps[self.at].key)?;
+                let spot = long_scalar(&mut self.cursor, &step.key)?;
                 self.note(spot)?;
                 self.at += 1;
-                Some(Next::Behind)
             }
             StepKind::Struct(key) => {
                 self.at += 1;
-                (self.eat(key) && step_in(&mut self.cursor, b'{')).then_some(Next::Key)
+                key.eat(&mut self.cursor).then_some(())?;
+            }
+            StepKind::EndStruct => {
+                self.at += 1;
+                self.close()?;
             }
             StepKind::Array { key, table, behind, structs } => {
-                if !self.eat(key) {
-                    return None;
-                }
-                self.array(*table, *behind, *structs)
+                key.eat(&mut self.cursor).then_some(())?;
+                self.array(*table, *behind, *structs)?;
             }
-            _ => None,
+            StepKind::EndElement { array } => {
+                self.close()?;
+                self.behind_element(*array)?;
+            }
+            StepKind::End => {
+                self.close()?;
+                return Some(Next::End);
+            }
         }
-    }
-
-    /// A key and a blank.
-    #[inline(always)]
-    fn eat(&mut self, key: &Written) -> bool {
-        let found = key.eat(&mut self.cursor);
-        self.cursor.skip_blank();
-        found
+        Some(Next::Member)
     }
 
     #[inline(always)]
@@ -132,9 +117,9 @@ impl Trace<'_, '_> {
         Some(())
     }
 
-    /// An array, up to the first key of its first element if these are structs.
+    /// An array, up to the first of its elements if these are structs.
     #[inline(always)]
-    fn array(&mut self, table: usize, behind: usize, structs: bool) -> Option<Next> {
+    fn array(&mut self, table: usize, behind: usize, structs: bool) -> Option<()> {
         let mut length = ARRAY;
         if self.cursor.eight() as u32 == number::NULL {
             self.cursor.advance(4);
@@ -152,104 +137,79 @@ impl Trace<'_, '_> {
             elements(&mut self.cursor, &mut self.tables[table], self.spots)?;
         }
         self.at = behind;
-        self.note(Spot { at: self.tables[table].count, length })?;
-        Some(Next::Behind)
+        self.note(Spot { at: self.tables[table].count, length })
     }
 
-    /// Steps into a struct of an array.
+    /// Is there room for one more struct of an array?
     #[inline(always)]
-    fn element(&mut self, table: usize) -> Option<Next> {
+    fn element(&mut self, table: usize) -> Option<()> {
         let table = &mut self.tables[table];
         let has_room = self.out + table.stride <= table.end;
         table.full |= !has_room;
-        (has_room && step_in(&mut self.cursor, b'{')).then_some(Next::Key)
+        has_room.then_some(())
     }
 
-    /// What stands behind a value.
+    /// Steps over the end of a struct.
     #[inline(always)]
-    fn behind(&mut self) -> Option<Next> {
-        match self.punctuation() {
-            b',' => return Some(Next::Key),
-            b'}' if self.cursor.within_text() => {}
-            _ => return None,
-        }
-        let steps = self.steps;
-        match &steps.get(self.at)?.kind {
-            StepKind::End => Some(Next::End),
-            StepKind::EndStruct => {
-                self.at += 1;
-                Some(Next::Behind)
-            }
-            StepKind::EndElement { array } => self.behind_element(*array),
-            _ => None,
-        }
+    fn close(&mut self) -> Option<()> {
+        (self.punctuation() == b'}').then_some(())
     }
 
     /// What stands behind a struct in an array.
     #[inline(always)]
-    fn behind_element(&mut self, array: usize) -> Option<Next> {
+    fn behind_element(&mut self, array: usize) -> Option<()> {
         let steps = self.steps;
         let StepKind::Array { table, behind, .. } = steps.get(array)?.kind else { return None };
         self.tables[table].count += 1;
         match self.punctuation() {
             b',' => {
+                self.cursor.skip_blank();
                 self.at = array + 1;
                 self.element(table)
             }
             b']' => {
                 std::mem::swap(&mut self.out, &mut self.tables[table].next);
                 self.at = behind;
-                self.note(Spot { at: self.tables[table].count, length: ARRAY })?;
-                Some(Next::Behind)
+                self.note(Spot { at: self.tables[table].count, length: ARRAY })
             }
             _ => None,
         }
     }
 
-    /// Steps over a byte and, if it is a comma, the blank behind it.
+    /// Steps over a byte and a blank before it.
     #[inline(always)]
     fn punctuation(&mut self) -> u8 {
         self.cursor.skip_blank();
         let byte = self.cursor.byte();
         self.cursor.advance(1);
-        if byte == b',' {
-            self.cursor.skip_blank();
-        }
         byte
     }
 }
 
-/// Steps over up to [`RUN_STEPS`] scalars; `taken`: how many.
+/// Steps over up to [`RUN_STEPS`] scalars; `taken`: how many. True: all.
 #[inline(always)]
 fn run(
     cursor: &mut Cursor<'_>,
     steps: &[Step; RUN_STEPS],
     spots: &mut [Spot; RUN_STEPS],
     taken: &mut usize,
-) -> Next {
+) -> bool {
     macro_rules! steps {
         ($($index:literal)*) => {$(
             let (step, spot) = (&steps[$index], &mut spots[$index]);
             let mut ahead = *cursor;
             if ahead.need_text().is_err() || !step.key.eat(&mut ahead) {
-                return Next::Other;
+                return false;
             }
-            ahead.skip_blank();
-            let Some(found) = short_scalar(&mut ahead) else { return Next::Other };
+            let Some(found) = short_scalar(&mut ahead) else { return false };
             *spot = found;
             *taken = $index + 1;
-            if ahead.byte() != b',' {
-                *cursor = ahead;
-                return Next::Behind;
-            }
-            ahead.advance(1);
-            ahead.skip_blank();
             *cursor = ahead;
         )*};
     }
     steps!(0 1 2 3 4 5 6 7);
     debug_assert_eq!(*taken, RUN_STEPS);
-    Next::Key
+    true
 }
 
 /// The elements of an array of scalars.

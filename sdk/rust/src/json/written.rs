@@ -35,11 +35,54 @@ impl Part {
     const NEVER: Part = Part { bytes: [1; PART_BYTES], mask: [0; PART_BYTES] };
 }
 
+/// Where a producer writes a blank. Most write none at all, many one behind each comma and colon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Style {
+    behind_brace: bool,
+    behind_comma: bool,
+    behind_colon: bool,
+}
+
+impl Style {
+    /// A guess, by the first of each. None: this is no object with a key.
+    pub(super) fn of(text: &[u8]) -> Option<Style> {
+        let blank_behind = |place: usize| text.get(place + 1) == Some(&b' ');
+        let colon = text.windows(2).position(|pair| pair == b"\":")? + 1;
+        let comma = text.iter().position(|&byte| byte == b',');
+        (text[0] == b'{').then(|| Style {
+            behind_brace: blank_behind(0),
+            behind_comma: comma.is_some_and(blank_behind),
+            behind_colon: blank_behind(colon),
+        })
+    }
+
+    /// What stands behind a colon.
+    fn behind(self) -> &'static str {
+        if self.behind_colon { " " } else { "" }
+    }
+}
+
 impl Written {
     /// A key that is too long, or would have to be escaped, is never found.
     pub(super) fn new(name: &str) -> Written {
+        Written::between("", name, "")
+    }
+
+    /// The key of a struct's first member, with the brace before it.
+    pub(super) fn first(name: &str, style: Style) -> Written {
+        let before = if style.behind_brace { "{ " } else { "{" };
+        Written::between(before, name, style.behind())
+    }
+
+    /// The key of another member, with the comma before it.
+    pub(super) fn further(name: &str, style: Style) -> Written {
+        let before = if style.behind_comma { ", " } else { "," };
+        Written::between(before, name, style.behind())
+    }
+
+    fn between(before: &str, name: &str, behind: &str) -> Written {
         let plain = name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-        let text = format!("\"{name}\":").into_bytes();
+        let text = format!("{before}\"{name}\":{behind}").into_bytes();
         if !plain || text.len() > KEY_BYTES_MAX {
             return Written::NONE;
         }
@@ -111,6 +154,20 @@ mod tests {
                 let other = String::from_utf8(other).unwrap_or_default();
                 assert_eq!(eaten(&other, &name), None, "{other}");
             }
+        }
+    }
+
+    #[test]
+    fn styles_are_guessed_by_the_first_of_each() {
+        let style = |text: &str| {
+            Style::of(text.as_bytes()).map(|s| [s.behind_brace, s.behind_comma, s.behind_colon])
+        };
+        assert_eq!(style(r#"{"a":1,"b": 2}"#), Some([false, false, false]));
+        assert_eq!(style(r#"{"a": 1, "b": 2}"#), Some([false, true, true]));
+        assert_eq!(style(r#"{ "a":1, "b":2 }"#), Some([true, true, false]));
+        assert_eq!(style(r#"{"a": 1}"#), Some([false, false, true]));
+        for none in ["", "{", "{}", "[1, 2]", " {\"a\":1}", "\":"] {
+            assert_eq!(style(none), None, "{none}");
         }
     }
 
