@@ -10,6 +10,7 @@ mod demo;
 mod kafka;
 mod languages;
 mod licences;
+mod lint;
 mod page;
 mod setup;
 mod steps;
@@ -26,8 +27,8 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   demo [--orders N|FILE …]    build everything and run the main job on retail orders
-  test [--without-clients]    format, lints, licences, every test, the suites of other people's clients, the page
-                              in a browser
+  test [--without-clients]    every test, the suites of other people's clients, the page in a browser
+  lint                        format, licences, lints with warnings denied
   languages [NAME …]          build every SDK's example stages, and run them through the host
   page                        the page in Chromium, with screenshots of what it looks like
   projects [NAME …]           make, build and test a project of every kind in each language, from nothing to a pipeline
@@ -68,6 +69,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
     match command.as_str() {
         "demo" => demo::run(rest),
         "test" => test::run(rest),
+        "lint" => lint::run(),
         "languages" => languages::run(rest),
         "page" => page::run(),
         "projects" => languages::projects(rest),

@@ -1,11 +1,12 @@
-//! `cargo xtask test`: everything that must hold before a change goes in.
+//! `cargo xtask test`: every test that must pass before a change goes in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Result, bail};
 
 use crate::steps::Steps;
-use crate::{clients, languages, licences, page, setup, tool};
+use crate::{clients, languages, page, setup, tool};
 
 /// Names the Python with the independent readers to the tests.
 pub const PYTHON_VARIABLE: &str = "GRISTMILL_PYTHON";
@@ -18,10 +19,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     };
     let mut steps = Steps::begin();
     let mut python = PathBuf::new();
-    steps.step("set-up: Rust", || {
-        setup::wasm_target()?;
-        setup::rust_components()
-    })?;
+    steps.step("set-up: Rust", setup::wasm_target)?;
     if with_clients {
         steps.step("set-up: programs of the clients", setup::client_programs)?;
     }
@@ -29,21 +27,8 @@ pub fn run(arguments: &[String]) -> Result<()> {
         python = setup::python()?;
         Ok(())
     })?;
-    steps.step("format", || tool::run(&mut tool::cargo(&["fmt", "--all", "--check"])))?;
-    steps.step("licences", licences::check)?;
-    steps.step("build", || tool::run(&mut tool::cargo(&["build", "--release", "--workspace"])))?;
-    languages::build(&[], &mut steps)?;
-    steps.step("tests", || {
-        let mut cargo = tool::cargo(&["test", "--release", "--workspace"]);
-        cargo.env(PYTHON_VARIABLE, &python).env(languages::REQUIRED_VARIABLE, languages::all());
-        cargo.env(languages::TOOLS_VARIABLE, languages::tools()?);
-        tool::run(&mut cargo)
-    })?;
-    steps.step("lints", || {
-        let arguments =
-            ["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-        tool::run(&mut tool::cargo(&arguments))
-    })?;
+    steps.step("build", build)?;
+    steps.step("tests", || tests(&python))?;
     if with_clients {
         steps.step("clients", || clients::run(&python))?;
         steps.step("page", page::run)?;
@@ -53,4 +38,26 @@ pub fn run(arguments: &[String]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The binary and the tests in one go, and the stages in all languages meanwhile: fetching their compilers takes longer
+/// than running them.
+fn build() -> Result<()> {
+    thread::scope(|scope| {
+        let languages = scope.spawn(|| languages::build(&[], &mut Steps::begin()));
+        let targets = ["--lib", "--bins", "--tests", "--examples"];
+        let mut cargo = tool::cargo(&["build", "--release", "--workspace"]);
+        tool::run(cargo.args(targets))?;
+        match languages.join() {
+            Ok(built) => built.map(drop),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn tests(python: &Path) -> Result<()> {
+    let mut cargo = tool::cargo(&["test", "--release", "--workspace"]);
+    cargo.env(PYTHON_VARIABLE, python).env(languages::REQUIRED_VARIABLE, languages::all());
+    cargo.env(languages::TOOLS_VARIABLE, languages::tools()?);
+    tool::run(&mut cargo)
 }
