@@ -20,15 +20,14 @@ thread_local! {
 pub(crate) async fn ask<T: Send + 'static>(
     question: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    // Lives as long as somebody waits here.
     let asker = Arc::new(());
     let awaited = Arc::downgrade(&asker);
     let answer = tokio::task::spawn_blocking(move || {
         let _asked = Asked::by(awaited);
         question()
     });
-    let answer = answer.await;
-    drop(asker);
-    answer?
+    answer.await?
 }
 
 /// Whether nobody waits any more for what this thread works on.
