@@ -332,3 +332,18 @@ fn every_command_prints_what_its_page_promises() {
     let unseen: Vec<_> = promised.difference(&scene.seen).collect();
     assert!(unseen.is_empty(), "nobody has looked at {unseen:?}");
 }
+
+/// `gristmill validate FILE | head -1` ended in a panic now and then: it printed line by line, and `head` was gone after
+/// the first.
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let pipeline = support::root().join("pipelines/orders_to_delta.toml");
+    let pipeline = pipeline.to_str().unwrap();
+    for command in [&["validate", pipeline][..], &["explain", pipeline], &["schema"], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = gristmill(command).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.as_ref()), (Some(0), ""), "{command:?}");
+    }
+}

@@ -3,6 +3,9 @@
 //! Exit codes: 0 done, 1 failed while running, 2 the input was wrong (a pipeline file, a flag, a
 //! topic that doesn't exist, a port in use) and nothing was started.
 
+// `println!` panics when its reader has gone away; [`Output`] makes it an error, and [`report`] no failure.
+#![deny(clippy::print_stdout)]
+
 mod client_config;
 mod column_text;
 mod commands;

@@ -16,6 +16,7 @@ use crate::commands::{produce, run};
 use crate::http::{self, HttpFlags};
 use crate::instance::Instance;
 use crate::local::{DurabilityFlag, LocalBroker, LocalFlags};
+use crate::output::Output;
 use crate::pipelines;
 use crate::security::SecurityFlags;
 use crate::table;
@@ -69,7 +70,7 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let broker = LocalBroker::start(&local).await?;
     let instance = Instance::claim(&local.data_dir()?)?;
     let bootstrap = broker.bootstrap();
-    println!("broker     {bootstrap}, data in {}", data_dir.display());
+    say(format!("broker     {bootstrap}, data in {}", data_dir.display()))?;
     broker.create_topic("orders", flags.partitions)?;
     broker.create_topic("orders-chicago", 1)?;
 
@@ -77,7 +78,7 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let controls: Vec<_> = plans.into_iter().map(Control::starting).collect();
     let page = http::start(listener, Some(&broker), &controls, &local.http.telemetry)?;
     if let Some(address) = page.as_ref().and_then(|page| page.address) {
-        println!("page       http://{address} while the demo runs");
+        say(format!("page       http://{address} while the demo runs"))?;
     }
     let running =
         run::start(&host, controls, Some(&broker), &instance, false, stop.clone()).await?;
@@ -90,31 +91,33 @@ pub async fn run(flags: &DemoFlags) -> Result<()> {
     let snapshots = running.join().await?;
 
     let rate = |count: u64, time: Duration| count as f64 / time.as_secs_f64().max(1e-9);
-    println!("orders     {produced} into topic `orders` at {:.0}/s", rate(produced, produce_time));
-    println!(
+    say(format!(
+        "orders     {produced} into topic `orders` at {:.0}/s",
+        rate(produced, produce_time)
+    ))?;
+    say(format!(
         "pipelines  {produced} orders through both at {:.0}/s, end to end",
         rate(produced, total_time)
-    );
+    ))?;
     for snapshot in &snapshots {
         for sink in &snapshot.sinks {
             let (pipeline, name) = (&snapshot.pipeline, &sink.name);
-            println!(
+            say(format!(
                 "           `{pipeline}` → `{name}`: {} rows, {} commits",
                 sink.rows_committed, sink.commits
-            );
+            ))?;
         }
     }
     show_table(&data_dir.join("lake/orders")).await?;
     let sinks = snapshots.iter().flat_map(|snapshot| &snapshot.sinks);
     let chicago =
         sinks.filter(|sink| sink.name == "chicago-orders").map(|sink| sink.rows_committed);
-    println!("\ntopic `orders-chicago` holds {} orders", chicago.sum::<u64>());
+    say(format!("\ntopic `orders-chicago` holds {} orders", chicago.sum::<u64>()))?;
     if let Some(page) = page {
         page.shutdown().await;
     }
     broker.shutdown().await?;
-    where_next(&data_dir);
-    Ok(())
+    where_next(&data_dir)
 }
 
 /// A fresh folder with the demo's pipeline files in it.
@@ -172,19 +175,23 @@ async fn show_table(folder: &Path) -> Result<()> {
     let local = BTreeMap::new();
     let described = delta_table::describe(&table, &local).await?;
     let (count, version, files) = (described.rows.unwrap_or(0), described.version, described.files);
-    println!("\nDelta table {table}: {count} rows, version {version}, {files} files");
+    say(format!("\nDelta table {table}: {count} rows, version {version}, {files} files"))?;
     let rows = delta_table::first_rows(&table, &local, ROWS_SHOWN).await?;
-    println!("\n{}", table::of_record_batches(&rows)?.render());
+    say(format!("\n{}", table::of_record_batches(&rows)?.render()))?;
     Ok(())
 }
 
-fn where_next(folder: &Path) {
+fn where_next(folder: &Path) -> Result<()> {
     let folder = folder.display();
-    println!(
+    say(format!(
         "\nWhere to look next\n  \
          {folder}/orders_to_delta.toml              the pipeline that filled the table: change it\n  \
          gristmill run {folder} --data-dir {folder}    run it again, from where it stopped\n  \
          gristmill table show {folder}/lake/orders    the table (Spark, DuckDB and pandas read it too)\n  \
          docs/pipeline-file.md                        everything that a pipeline file may say"
-    );
+    ))
+}
+
+fn say(text: String) -> Result<()> {
+    Output::Text.remark(text)
 }

@@ -24,10 +24,11 @@ pub fn run(flags: &ValidateFlags, output: Output) -> Result<()> {
     let host = pipelines::host()?;
     let files = pipelines::files(&flags.pipelines)?;
     match output {
-        Output::Text => pipelines::plan(&host, &files)?.iter().for_each(print_edges),
-        Output::Json => print_documents(&host, &files, output)?,
+        Output::Text => {
+            pipelines::plan(&host, &files)?.iter().try_for_each(|plan| output.remark(edges(plan)))
+        }
+        Output::Json => print_documents(&host, &files, output),
     }
-    Ok(())
 }
 
 /// One for each file, its mistakes with their places.
@@ -63,24 +64,24 @@ fn document(file: &Path, examined: &Examined) -> Value {
     })
 }
 
-fn print_edges(plan: &Plan) {
-    println!("{}: ok", plan.pipeline.file.display());
-    println!("  source reads {}", plan.source_columns.join(", "));
+/// What the file's pipeline reads, makes and stores.
+fn edges(plan: &Plan) -> String {
+    let mut lines = vec![
+        format!("{}: ok", plan.pipeline.file.display()),
+        format!("  source reads {}", plan.source_columns.join(", ")),
+    ];
     for (index, stage) in plan.stages.iter().enumerate() {
-        let columns = columns(plan, Upstream::Stage(index));
-        println!("  stage `{}` from {} gives {columns}", stage.name, upstream(plan, stage.from));
+        let (from, columns) = (upstream(plan, stage.from), columns(plan, Upstream::Stage(index)));
+        lines.push(format!("  stage `{}` from {from} gives {columns}", stage.name));
     }
     for (sink, config) in plan.sinks.iter().zip(&plan.pipeline.sinks) {
         let fields: Vec<_> =
             sink.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        println!(
-            "  sink `{}` from {} stores {}",
-            sink.name,
-            upstream(plan, sink.from),
-            fields.join(", ")
-        );
-        println!("    {}", Guarantee::of(&plan.pipeline, config));
+        let (from, fields) = (upstream(plan, sink.from), fields.join(", "));
+        lines.push(format!("  sink `{}` from {from} stores {fields}", sink.name));
+        lines.push(format!("    {}", Guarantee::of(&plan.pipeline, config)));
     }
+    lines.join("\n")
 }
 
 fn upstream(plan: &Plan, from: Upstream) -> String {
