@@ -177,8 +177,7 @@ async fn show_table(folder: &Path) -> Result<()> {
     let (count, version, files) = (described.rows.unwrap_or(0), described.version, described.files);
     say(format!("\nDelta table {table}: {count} rows, version {version}, {files} files"))?;
     let rows = delta_table::first_rows(&table, &local, ROWS_SHOWN).await?;
-    say(format!("\n{}", table::of_record_batches(&rows)?.render()))?;
-    Ok(())
+    say(format!("\n{}", table::of_record_batches(&rows)?.render()))
 }
 
 fn where_next(folder: &Path) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use arrow_schema::Schema;
 use gristmill_engine::config::{Diagnostic, Upstream};
 use gristmill_engine::guarantee::Guarantee;
 use gristmill_engine::plan::Plan;
@@ -71,14 +72,13 @@ fn edges(plan: &Plan) -> String {
         format!("  source reads {}", plan.source_columns.join(", ")),
     ];
     for (index, stage) in plan.stages.iter().enumerate() {
-        let (from, columns) = (upstream(plan, stage.from), columns(plan, Upstream::Stage(index)));
+        let (from, columns) =
+            (upstream(plan, stage.from), names(&plan.edge(Upstream::Stage(index))));
         lines.push(format!("  stage `{}` from {from} gives {columns}", stage.name));
     }
     for (sink, config) in plan.sinks.iter().zip(&plan.pipeline.sinks) {
-        let fields: Vec<_> =
-            sink.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let (from, fields) = (upstream(plan, sink.from), fields.join(", "));
-        lines.push(format!("  sink `{}` from {from} stores {fields}", sink.name));
+        let (from, columns) = (upstream(plan, sink.from), names(&sink.schema));
+        lines.push(format!("  sink `{}` from {from} stores {columns}", sink.name));
         lines.push(format!("    {}", Guarantee::of(&plan.pipeline, config)));
     }
     lines.join("\n")
@@ -91,7 +91,7 @@ fn upstream(plan: &Plan, from: Upstream) -> String {
     }
 }
 
-fn columns(plan: &Plan, from: Upstream) -> String {
-    let names: Vec<_> = plan.edge(from).fields().iter().map(|field| field.name().clone()).collect();
+fn names(columns: &Schema) -> String {
+    let names: Vec<_> = columns.fields().iter().map(|field| field.name().as_str()).collect();
     names.join(", ")
 }
